@@ -1,0 +1,278 @@
+//! The key layout of format 1: one tree, a letter for each kind of record.
+//!
+//! | key | value |
+//! |---|---|
+//! | `meta/version` | format version, u32 |
+//! | `a/{topic}` | retained message of a topic |
+//! | `b/{client}{filter}` | subscription of a session |
+//! | `c/{cid}` | conversation: next seq and the like |
+//! | `d/{uid}{client}` | inbox cursor of one device |
+//! | `e/{time}{uid}{cmid}` | what `k` forgets at `time`, milliseconds |
+//! | `h/{uid}` | inbox: next n |
+//! | `i/{uid}{n}` | inbox entry |
+//! | `j/{client}{packet}` | QoS 2 packet id received, not yet completed |
+//! | `k/{uid}{cmid}` | first answer to a client's message id |
+//! | `m/{cid}{seq}` | message of a conversation |
+//! | `o/{uid}{n}` | notification to be sent |
+//! | `q/{client}{pos}` | queued delivery of a session |
+//! | `r/{client}{packet}` | QoS 2 packet id sent and received by the client (PUBREC seen) |
+//! | `s/{client}` | session |
+//! | `t/{uid}` | inbox watermark taken by any device |
+//! | `u/{uid}` | account |
+//! | `w/{client}` | queue: next pos |
+//! | `y/{id}`, `z/{id}` | body of queued deliveries, number of references to it |
+//!
+//! Numbers are big-endian. Text is ended by 00 01, with 00 inside it written 00 FF: keys then sort by their fields in
+//! turn, and no id, whatever it contains, reaches into the keys of another.
+
+use std::ops::{Range, RangeInclusive};
+
+const END_OF_TEXT: [u8; 2] = [0, 1];
+const ZERO_IN_TEXT: [u8; 2] = [0, 0xFF];
+
+/// Every key there is.
+pub fn everything() -> Range<Vec<u8>> {
+    // Kinds are ASCII letters, so this lies behind all of them.
+    vec![]..vec![0xFF; 4]
+}
+
+/// Every key that begins with `prefix`.
+pub fn under(prefix: Vec<u8>) -> Range<Vec<u8>> {
+    let mut end = prefix.clone();
+    while end.last() == Some(&0xFF) {
+        end.pop();
+    }
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    prefix..end
+}
+
+/// Version of the layout.
+pub fn version() -> Vec<u8> {
+    b"meta/version".to_vec()
+}
+
+/// Declares the functions for one kind each: the key, and the range of all keys of that kind.
+macro_rules! kinds {
+    ($($letter:literal $what:literal: $key:ident($($field:ident: $kind:ty),+), all $all:ident;)+) => { $(
+        #[doc = concat!("Key of ", $what, ".")]
+        pub fn $key($($field: $kind),+) -> Vec<u8> {
+            let mut key = vec![$letter, b'/'];
+            $(Field::write($field, &mut key);)+
+            key
+        }
+
+        #[doc = concat!("All keys of the kind: ", $what, ".")]
+        pub fn $all() -> Range<Vec<u8>> {
+            under(vec![$letter, b'/'])
+        }
+    )+ };
+}
+
+kinds! {
+    b'a' "the retained message of a topic": retained(topic: &str), all all_retained;
+    b'b' "a subscription of a session": subscription(client: &str, filter: &str), all all_subscriptions;
+    b'c' "a conversation": conversation(cid: &str), all all_conversations;
+    b'd' "the inbox cursor of a device": cursor(uid: &str, client: &str), all all_cursors;
+    b'e' "what is forgotten at a time in milliseconds": expiry(time_ms: u64, uid: &str, cmid: &str), all all_expiries;
+    b'h' "the head of an inbox": inbox_head(uid: &str), all all_inbox_heads;
+    b'i' "an inbox entry": inbox(uid: &str, n: u64), all all_inboxes;
+    b'j' "a QoS 2 packet id received from a client": inbound(client: &str, packet: u16), all all_inbound;
+    b'k' "the first answer to a client's own message id": dedupe(uid: &str, cmid: &str), all all_dedupes;
+    b'm' "a message of a conversation": message(cid: &str, seq: u64), all all_messages;
+    b'o' "a notification to be sent": pending(uid: &str, n: u64), all all_pending;
+    b'q' "a queued delivery": queued(client: &str, pos: u64), all all_queued;
+    b'r' "a QoS 2 packet id that the client has": released(client: &str, packet: u16), all all_released;
+    b's' "a session": session(client: &str), all all_sessions;
+    b't' "the watermark that any device has taken": taken(uid: &str), all all_taken;
+    b'u' "an account": user(uid: &str), all all_users;
+    b'w' "the head of a queue": queue_head(client: &str), all all_queue_heads;
+    b'y' "a body shared by queued deliveries": body(id: &str), all all_bodies;
+    b'z' "the number of references to a body": references(id: &str), all all_references;
+}
+
+/// Declares ranges over the last field of a kind, for one owner.
+macro_rules! numbered {
+    ($($what:literal: $range:ident($owner:ident, $number:ty) of $key:ident;)+) => { $(
+        #[doc = concat!($what, " of one owner, both ends of the range included.")]
+        pub fn $range($owner: &str, numbers: RangeInclusive<$number>) -> Range<Vec<u8>> {
+            $key($owner, *numbers.start())..behind($key($owner, *numbers.end()))
+        }
+    )+ };
+}
+
+numbered! {
+    "Inbox entries": inbox_of(uid, u64) of inbox;
+    "Messages": messages_of(cid, u64) of message;
+    "Notifications to be sent": pending_of(uid, u64) of pending;
+    "Queued deliveries": queued_of(client, u64) of queued;
+    "QoS 2 packet ids received": inbound_of(client, u16) of inbound;
+    "QoS 2 packet ids that the client has": released_of(client, u16) of released;
+}
+
+/// The subscriptions of one session.
+pub fn subscriptions_of(client: &str) -> Range<Vec<u8>> {
+    under(owned(b'b', client))
+}
+
+/// The inbox cursors of one user's devices.
+pub fn cursors_of(uid: &str) -> Range<Vec<u8>> {
+    under(owned(b'd', uid))
+}
+
+/// The remembered message ids of one user.
+pub fn dedupes_of(uid: &str) -> Range<Vec<u8>> {
+    under(owned(b'k', uid))
+}
+
+/// What is to be forgotten up to `now_ms`, milliseconds, itself included.
+pub fn expiries_until(now_ms: u64) -> Range<Vec<u8>> {
+    let mut end = vec![b'e', b'/'];
+    now_ms.write(&mut end);
+    all_expiries().start..under(end).end
+}
+
+/// Reads the fields of a key again, in the order they were written.
+pub struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// Starts behind the letter of the kind; `None` for `meta/…` and foreign keys.
+    pub fn of(key: &'a [u8]) -> Option<Fields<'a>> {
+        match key {
+            [_, b'/', fields @ ..] => Some(Fields(fields)),
+            _ => None,
+        }
+    }
+
+    /// The next field as text; `None` if there is none or it is damaged.
+    pub fn text(&mut self) -> Option<String> {
+        let mut bytes = Vec::new();
+        loop {
+            let zero = self.0.iter().position(|byte| *byte == 0)?;
+            let (before, rest) = self.0.split_at(zero);
+            bytes.extend_from_slice(before);
+            self.0 = rest.get(2..)?;
+            match rest {
+                [0, 1, ..] => return String::from_utf8(bytes).ok(),
+                [0, 0xFF, ..] => bytes.push(0),
+                _ => return None,
+            }
+        }
+    }
+
+    /// The next field as a number of eight bytes.
+    pub fn number(&mut self) -> Option<u64> {
+        self.0.split_off(..8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
+    }
+
+    /// The next field as a packet id.
+    pub fn packet(&mut self) -> Option<u16> {
+        self.0.split_off(..2).and_then(|bytes| bytes.try_into().ok()).map(u16::from_be_bytes)
+    }
+}
+
+/// One part of a key.
+trait Field {
+    fn write(self, key: &mut Vec<u8>);
+}
+
+impl Field for u64 {
+    fn write(self, key: &mut Vec<u8>) {
+        key.extend_from_slice(&self.to_be_bytes());
+    }
+}
+
+impl Field for u16 {
+    fn write(self, key: &mut Vec<u8>) {
+        key.extend_from_slice(&self.to_be_bytes());
+    }
+}
+
+impl Field for &str {
+    fn write(self, key: &mut Vec<u8>) {
+        for byte in self.bytes() {
+            match byte {
+                0 => key.extend_from_slice(&ZERO_IN_TEXT),
+                other => key.push(other),
+            }
+        }
+        key.extend_from_slice(&END_OF_TEXT);
+    }
+}
+
+fn owned(letter: u8, owner: &str) -> Vec<u8> {
+    let mut key = vec![letter, b'/'];
+    owner.write(&mut key);
+    key
+}
+
+/// The smallest key larger than `key`.
+fn behind(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Ids that are likely to be prefixes of one another, with the bytes that matter to the encoding.
+    fn id() -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(vec!['\0', '\u{1}', 'a', '/', '~', 'ÿ', '聊', '🚕']), 0..5)
+            .prop_map(|letters| letters.into_iter().collect())
+    }
+
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![Just(0), Just(1), Just(255), Just(256), Just(u64::MAX), any::<u64>()]
+    }
+
+    proptest! {
+        #[test]
+        fn keys_sort_by_their_fields_and_never_collide(a in (id(), number()), b in (id(), number())) {
+            prop_assert_eq!(message(&a.0, a.1).cmp(&message(&b.0, b.1)), a.cmp(&b));
+        }
+
+        #[test]
+        fn two_texts_sort_by_both(a in (id(), id()), b in (id(), id())) {
+            prop_assert_eq!(cursor(&a.0, &a.1).cmp(&cursor(&b.0, &b.1)), a.cmp(&b));
+        }
+
+        #[test]
+        fn a_range_of_one_owner_holds_exactly_its_keys(a in id(), b in id(), n in number(), from in number(), to in number()) {
+            prop_assert_eq!(inbox_of(&a, from..=to).contains(&inbox(&b, n)), a == b && (from..=to).contains(&n));
+            prop_assert_eq!(subscriptions_of(&a).contains(&subscription(&b, "f")), a == b);
+            prop_assert_eq!(expiries_until(from).contains(&expiry(n, &a, &b)), n <= from);
+        }
+
+        #[test]
+        fn fields_read_back_what_was_written(a in id(), b in id(), n in number(), packet in any::<u16>()) {
+            let key = expiry(n, &a, &b);
+            let mut fields = Fields::of(&key).unwrap();
+            prop_assert_eq!((fields.number(), fields.text(), fields.text()), (Some(n), Some(a.clone()), Some(b)));
+            prop_assert_eq!((fields.text(), fields.number()), (None, None));
+            let key = released(&a, packet);
+            let mut fields = Fields::of(&key).unwrap();
+            prop_assert_eq!((fields.text(), fields.packet()), (Some(a), Some(packet)));
+        }
+
+        #[test]
+        fn damaged_keys_are_none_not_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+            let _ = Fields::of(&bytes).map(|mut fields| (fields.text(), fields.number(), fields.packet()));
+        }
+    }
+
+    #[test]
+    fn kinds_do_not_overlap() {
+        let long = "x".repeat(65_535);
+        let samples =
+            [retained(""), message("", 0), message(&long, u64::MAX), user(&long), version(), body("\0")];
+        let kinds = [all_retained(), all_messages(), all_users(), all_bodies(), all_conversations()];
+        for key in &samples {
+            assert!(kinds.iter().filter(|kind| kind.contains(key)).count() <= 1);
+            assert!(everything().contains(key));
+        }
+        assert!(!kinds.iter().any(|kind| kind.contains(&version())));
+    }
+}

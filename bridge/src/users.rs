@@ -1,0 +1,252 @@
+//! Accounts: who may log in, and with which password.
+//!
+//! Hashing takes about 20 ms and 19 MiB on purpose. Callers on a busy thread hand it to a bounded pool.
+
+use argon2::password_hash::rand_core::OsRng;
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+
+use crate::store::{Batch, Order, Store, StoreError, keys};
+
+/// Longest user name in bytes, so that every topic made of it stays small.
+pub const NAME_MAX: usize = 64;
+/// Characters that separate or match levels of a topic, or the two halves of a conversation id.
+const RESERVED: [char; 4] = ['/', '+', '#', '~'];
+/// Accounts read from the store in one step.
+const PAGE: usize = 1000;
+/// OWASP's minimum for argon2id: memory in KiB, passes, lanes.
+const MEMORY_KIB: u32 = 19_456;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+/// Verified in place of an account that does not exist, so that both answers cost the same. No password has this hash.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$aHViYnViLW5vYm9keS4$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Why an account was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// The name cannot be one level of a topic.
+    #[error("\"{}\" cannot be a user name: {reason}", .name.escape_debug())]
+    Name {
+        /// The name as given.
+        name: String,
+        /// What is wrong with it, as a clause.
+        reason: &'static str,
+    },
+    /// There is no password to protect the account.
+    #[error("a password cannot be empty")]
+    EmptyPassword,
+    /// The name is taken.
+    #[error("user \"{0}\" exists already; `hubbub user passwd {0}` sets another password")]
+    Exists(String),
+    /// There is no such account.
+    #[error("there is no user \"{}\"", .0.escape_debug())]
+    Unknown(String),
+    /// The password could not be hashed.
+    #[error("the password could not be hashed: {0}")]
+    Hash(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes an account.
+pub fn add(store: &dyn Store, name: &str, password: impl AsRef<[u8]>) -> Result<(), UserError> {
+    check_name(name)?;
+    if exists(store, name)? {
+        return Err(UserError::Exists(name.into()));
+    }
+    write(store, name, password.as_ref())
+}
+
+/// Sets another password for an account.
+pub fn passwd(store: &dyn Store, name: &str, password: impl AsRef<[u8]>) -> Result<(), UserError> {
+    must_exist(store, name)?;
+    write(store, name, password.as_ref())
+}
+
+/// Removes an account. Messages, sessions and presence of the user stay.
+pub fn remove(store: &dyn Store, name: &str) -> Result<(), UserError> {
+    must_exist(store, name)?;
+    let mut batch = Batch::new();
+    batch.delete(keys::user(name));
+    Ok(store.commit(batch)?)
+}
+
+/// The names of all accounts, sorted by their bytes.
+pub fn list(store: &dyn Store) -> Result<Vec<String>, UserError> {
+    let mut names = Vec::new();
+    let mut rest = keys::all_users();
+    loop {
+        let page = store.scan(rest.clone(), Order::Forward, PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(names) };
+        rest.start = [last.as_slice(), &[0]].concat();
+        names.extend(page.iter().filter_map(|(key, _)| keys::Fields::of(key)?.text()));
+    }
+}
+
+/// Whether there is an account of that name.
+pub fn exists(store: &dyn Store, name: &str) -> Result<bool, UserError> {
+    Ok(store.get(&keys::user(name))?.is_some())
+}
+
+/// Whether that is the password of that account. An unknown name costs as much time as a wrong password, and a store
+/// that fails lets nobody in.
+pub fn verify(store: &dyn Store, name: &str, password: impl AsRef<[u8]>) -> bool {
+    let stored = store.get(&keys::user(name)).unwrap_or_else(|error| {
+        tracing::error!(%error, "account could not be read, login refused");
+        None
+    });
+    let known = stored.is_some();
+    let hash = stored.unwrap_or_else(|| NOBODY.into());
+    matches(name, &hash, password.as_ref()) && known
+}
+
+/// Whether a name can be a user id: 1 to 64 bytes of UTF-8 without `/ + # ~`, control characters, or a leading `$`.
+pub fn check_name(name: &str) -> Result<(), UserError> {
+    let reason = match name {
+        "" => "it is empty",
+        long if long.len() > NAME_MAX => "it is longer than 64 bytes",
+        system if system.starts_with('$') => "a leading $ is reserved for the server",
+        odd if odd.contains(RESERVED) => "it contains one of / + # ~",
+        odd if odd.contains(char::is_control) => "it contains a control character",
+        _ => return Ok(()),
+    };
+    Err(UserError::Name { name: name.into(), reason })
+}
+
+fn must_exist(store: &dyn Store, name: &str) -> Result<(), UserError> {
+    match exists(store, name)? {
+        true => Ok(()),
+        false => Err(UserError::Unknown(name.into())),
+    }
+}
+
+fn write(store: &dyn Store, name: &str, password: &[u8]) -> Result<(), UserError> {
+    if password.is_empty() {
+        return Err(UserError::EmptyPassword);
+    }
+    let hash = hash(password).map_err(|error| UserError::Hash(error.to_string()))?;
+    let mut batch = Batch::new();
+    batch.put(keys::user(name), hash);
+    Ok(store.commit(batch)?)
+}
+
+fn hash(password: &[u8]) -> argon2::password_hash::Result<String> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None)?;
+    let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let salt = SaltString::generate(&mut OsRng);
+    Ok(hasher.hash_password(password, &salt)?.to_string())
+}
+
+fn matches(name: &str, hash: &[u8], password: &[u8]) -> bool {
+    let Some(hash) = std::str::from_utf8(hash).ok().and_then(|text| PasswordHash::new(text).ok()) else {
+        tracing::error!(user = name, "stored password is damaged, login refused");
+        return false;
+    };
+    // The parameters come from the stored hash, so accounts outlive a change of the constants above.
+    Argon2::default().verify_password(password, &hash).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    fn with_alice() -> MemoryStore {
+        let store = MemoryStore::default();
+        add(&store, "alice", "wonderland").unwrap();
+        store
+    }
+
+    #[test]
+    fn only_the_right_password_of_a_known_user_opens_the_door() {
+        let store = with_alice();
+        assert!(verify(&store, "alice", "wonderland"));
+        assert!(!verify(&store, "alice", "Wonderland"));
+        assert!(!verify(&store, "alice", ""));
+        assert!(!verify(&store, "bob", "wonderland"));
+        assert!(!verify(&store, "", ""));
+    }
+
+    #[test]
+    fn a_new_password_replaces_the_old_one_and_removal_ends_it() {
+        let store = with_alice();
+        passwd(&store, "alice", b"looking glass").unwrap();
+        assert!(verify(&store, "alice", "looking glass") && !verify(&store, "alice", "wonderland"));
+        remove(&store, "alice").unwrap();
+        assert!(!verify(&store, "alice", "looking glass"));
+        assert!(list(&store).unwrap().is_empty());
+    }
+
+    #[test]
+    fn hashes_are_salted_and_cost_what_owasp_asks() {
+        let store = with_alice();
+        add(&store, "bob", "wonderland").unwrap();
+        let hash = |name| String::from_utf8(store.get(&keys::user(name)).unwrap().unwrap()).unwrap();
+        assert!(hash("alice").starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert_ne!(hash("alice"), hash("bob"));
+    }
+
+    #[test]
+    fn nobody_costs_what_a_real_account_costs() {
+        let store = with_alice();
+        let real = String::from_utf8(store.get(&keys::user("alice")).unwrap().unwrap()).unwrap();
+        let (nobody, real) = (PasswordHash::new(NOBODY).unwrap(), PasswordHash::new(&real).unwrap());
+        assert_eq!((nobody.algorithm, nobody.version), (real.algorithm, real.version));
+        assert_eq!(nobody.params.to_string(), real.params.to_string());
+        assert_eq!(nobody.hash.unwrap().len(), real.hash.unwrap().len());
+    }
+
+    #[test]
+    fn a_damaged_account_lets_nobody_in() {
+        let store = MemoryStore::default();
+        let mut batch = Batch::new();
+        batch.put(keys::user("alice"), [0xFF, 0xFE]);
+        batch.put(keys::user("bob"), "not a hash");
+        store.commit(batch).unwrap();
+        assert!(!verify(&store, "alice", "x") && !verify(&store, "bob", "not a hash"));
+    }
+
+    #[test]
+    fn names_are_listed_in_order() {
+        let store = MemoryStore::default();
+        let mut batch = Batch::new();
+        (0..2500).for_each(|n| batch.put(keys::user(&format!("user{n:04}")), "hash"));
+        batch.put(keys::user("爱丽丝"), "hash");
+        store.commit(batch).unwrap();
+        let names = list(&store).unwrap();
+        assert_eq!(names.len(), 2501);
+        assert!(names.is_sorted());
+        assert_eq!(names[2500], "爱丽丝");
+    }
+
+    #[test]
+    fn refusals_are_sentences() {
+        let store = with_alice();
+        let said = |result: Result<(), UserError>| result.unwrap_err().to_string();
+        assert_eq!(
+            said(add(&store, "alice", "x")),
+            "user \"alice\" exists already; `hubbub user passwd alice` sets another password"
+        );
+        assert_eq!(said(passwd(&store, "bob", "x")), "there is no user \"bob\"");
+        assert_eq!(said(remove(&store, "a\nb")), "there is no user \"a\\nb\"");
+        assert_eq!(said(add(&store, "bob", "")), "a password cannot be empty");
+        assert_eq!(
+            said(add(&store, "a/b", "x")),
+            "\"a/b\" cannot be a user name: it contains one of / + # ~"
+        );
+    }
+
+    #[test]
+    fn names_are_one_level_of_a_topic() {
+        let longest = "é".repeat(32);
+        for good in ["a", "alice", "爱丽丝", "🚕", "a b", "a$", "o'neil", "a@b.c", longest.as_str()] {
+            check_name(good).unwrap();
+        }
+        let too_long = "é".repeat(33);
+        for bad in ["", "$SYS", "a/b", "+", "a#", "a~b", "a\0", "a\u{7f}", "a\u{85}", too_long.as_str()] {
+            check_name(bad).unwrap_err();
+        }
+    }
+}

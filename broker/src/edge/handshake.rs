@@ -1,0 +1,207 @@
+//! From an accepted socket to a checked CONNECT, under one total deadline.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::codec::encode::{self, ConnAck, ConnAckProperties};
+use crate::codec::{CodecError, Connect, Decoder, Packet, Version};
+use crate::policy::{Door, Identity, LoginRefusal, LoginRequest};
+use crate::shared::Shared;
+use crate::topic;
+use crate::websocket::WebSocket;
+
+/// A client that may come in, on its way to its home edge.
+pub struct Arrival {
+    /// The socket; it belongs to no runtime while it moves.
+    pub stream: std::net::TcpStream,
+    /// What is in front of MQTT.
+    pub websocket: Option<Box<WebSocket>>,
+    /// Knows the version by now.
+    pub decoder: Decoder,
+    /// Bytes behind the CONNECT.
+    pub rest: BytesMut,
+    /// The CONNECT, with the client id that it was given.
+    pub connect: Box<Connect>,
+    /// Whether the server chose the client id.
+    pub assigned: bool,
+    /// Who it is.
+    pub identity: Identity,
+    /// Where from.
+    pub peer: SocketAddr,
+}
+
+/// Reads the CONNECT and has it checked; nothing if the client is not let in. Takes as long as the client does: the
+/// caller sets the deadline.
+pub async fn receive(stream: TcpStream, peer: SocketAddr, door: Door, shared: Arc<Shared>) -> Option<Arrival> {
+    let websocket = (door == Door::WebSocket).then(|| Box::new(WebSocket::new(shared.settings.door.clone())));
+    let decoder = Decoder::new(shared.settings.before_login);
+    let mut newcomer = Newcomer { stream, websocket, decoder, raw: BytesMut::new(), plain: BytesMut::new() };
+    let outcome = newcomer.connect().await;
+    match outcome {
+        Ok(connect) => newcomer.enter(connect, peer, door, &shared).await,
+        Err(refusal) => {
+            shared.counters.connections_refused_total.add(1);
+            tracing::debug!(%peer, ?refusal, "no connect");
+            newcomer.refuse_bytes(refusal).await;
+            None
+        }
+    }
+}
+
+struct Newcomer {
+    stream: TcpStream,
+    websocket: Option<Box<WebSocket>>,
+    decoder: Decoder,
+    raw: BytesMut,
+    plain: BytesMut,
+}
+
+#[derive(Debug)]
+enum NoConnect {
+    /// Gone, or not MQTT at all: nothing to say.
+    Silent,
+    /// A packet that is wrong.
+    Codec(CodecError),
+}
+
+impl Newcomer {
+    async fn connect(&mut self) -> Result<Box<Connect>, NoConnect> {
+        loop {
+            self.read().await?;
+            let mut bytes = self.plain.split().freeze();
+            let decoded = self.decoder.decode(&mut bytes).map_err(NoConnect::Codec)?;
+            self.plain = BytesMut::from(&bytes[..]);
+            match decoded {
+                Some(Packet::Connect(connect)) => return Ok(connect),
+                Some(_) => return Err(NoConnect::Silent),
+                None => {}
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), NoConnect> {
+        self.stream.readable().await.map_err(|_| NoConnect::Silent)?;
+        self.raw.reserve(1024);
+        match self.stream.try_read_buf(&mut self.raw) {
+            Ok(0) => return Err(NoConnect::Silent),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+            Err(_) => return Err(NoConnect::Silent),
+        }
+        let Some(websocket) = &mut self.websocket else {
+            self.plain.unsplit(self.raw.split());
+            return Ok(());
+        };
+        let received = websocket.receive(&self.raw.split(), &mut self.plain);
+        let reply = websocket.take_output();
+        self.stream.write_all(&reply).await.map_err(|_| NoConnect::Silent)?;
+        received.map_err(|error| {
+            tracing::debug!(%error, "websocket ended");
+            NoConnect::Silent
+        })
+    }
+
+    async fn enter(mut self, mut connect: Box<Connect>, peer: SocketAddr, door: Door, shared: &Shared) -> Option<Arrival> {
+        let assigned = connect.client_id.is_empty();
+        let login = match self.client_id(&mut connect) {
+            Err(code) => Err((code, "a client id is needed")),
+            Ok(()) if connect.properties.authentication_method.is_some() => {
+                Err((0x8c, "no authentication method is offered"))
+            }
+            Ok(()) => check(&connect, peer, door, shared).await,
+        };
+        match login {
+            Ok(identity) => {
+                self.decoder.set_limits(shared.settings.after_login);
+                let Newcomer { stream, websocket, decoder, plain: rest, .. } = self;
+                let stream = stream.into_std().ok()?;
+                Some(Arrival { stream, websocket, decoder, rest, connect, assigned, identity, peer })
+            }
+            Err((code, reason)) => {
+                shared.counters.connections_refused_total.add(1);
+                tracing::info!(client = %connect.client_id, %peer, code, reason, "client refused");
+                self.refuse(connect.version, code, reason).await;
+                None
+            }
+        }
+    }
+
+    /// A client without an id gets one, if its version allows (MQTT 5 §3.1.3.1, 3.1.1 §3.1.3.1).
+    fn client_id(&self, connect: &mut Connect) -> Result<(), u8> {
+        if connect.client_id.is_empty() {
+            let allowed = match connect.version {
+                Version::V5 => true,
+                Version::V311 => connect.clean_start,
+                Version::V31 => false,
+            };
+            if !allowed {
+                return Err(0x85);
+            }
+            connect.client_id = format!("auto-{:016x}", ahash::RandomState::new().hash_one(0)).into();
+        } else {
+            // Copied, so that it does not keep the read buffer.
+            connect.client_id = ByteString::from(&*connect.client_id);
+        }
+        Ok(())
+    }
+
+    async fn refuse_bytes(&mut self, refusal: NoConnect) {
+        let NoConnect::Codec(error) = refusal else { return };
+        let version = self.decoder.version();
+        match (version, error) {
+            (Some(Version::V5), _) => self.refuse(Version::V5, error.reason_code(), &error.to_string()).await,
+            // An unknown level gets the answer of 3.1.1, which every client understands (3.1.1 §3.1.2.2).
+            (_, CodecError::UnsupportedVersion) => self.refuse(Version::V311, 0x84, "").await,
+            _ => {}
+        }
+    }
+
+    async fn refuse(&mut self, version: Version, code: u8, reason: &str) {
+        let reason = (!reason.is_empty()).then_some(reason);
+        let properties = ConnAckProperties { reason, ..ConnAckProperties::default() };
+        let mut out = BytesMut::new();
+        encode::connack(&mut out, version, &ConnAck { session_present: false, code, properties });
+        let bytes = match &mut self.websocket {
+            Some(websocket) => {
+                websocket.send(out.freeze());
+                websocket.close();
+                websocket.take_output()
+            }
+            None => out.freeze(),
+        };
+        // The client may be gone; there is nobody else to tell.
+        let _ = self.stream.write_all(&bytes).await;
+        let _ = self.stream.shutdown().await;
+    }
+}
+
+async fn check(
+    connect: &Connect,
+    peer: SocketAddr,
+    door: Door,
+    shared: &Shared,
+) -> Result<Identity, (u8, &'static str)> {
+    let limits = &shared.settings.session.topics;
+    if let Some(will) = &connect.will
+        && topic::check_name(&will.topic, limits).is_err()
+    {
+        return Err((0x90, "invalid will topic"));
+    }
+    let request = LoginRequest {
+        door,
+        peer,
+        client: connect.client_id.clone(),
+        username: connect.username.clone(),
+        password: connect.password.clone(),
+    };
+    shared.policy.login(request).await.map_err(|refusal| match refusal {
+        LoginRefusal::BadCredentials => (0x86, "bad user name or password"),
+        LoginRefusal::NotAuthorized(why) => (0x87, why),
+        LoginRefusal::Unavailable => (0x88, "nobody can be checked now"),
+    })
+}

@@ -1,0 +1,388 @@
+//! Connections and sessions come and go: CONNACK, take-over, the end of a connection, wills, expiry.
+
+use std::cmp::Reverse;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::net::TcpStream;
+
+use super::link::{self, Link};
+use super::{Arrival, Edge, Slot, Timer};
+use crate::clock::Millis;
+use crate::codec::encode::{self, ConnAck, ConnAckProperties};
+use crate::codec::{Connect, QoS, Version, Will};
+use crate::goodbye::Goodbye;
+use crate::lane::{Ending, Place, Source, ToBridge};
+use crate::message::Message;
+use crate::outbuffer::OutBuffer;
+use crate::policy::{Identity, PublishVerdict};
+use crate::session::{RestoredSession, Session, Wire};
+
+/// How long the last bytes of a connection may take to leave.
+const LINGER: Duration = Duration::from_secs(2);
+
+impl Edge {
+    /// Lets a client in whose login was checked: answers CONNECT and gives back the connection to read from.
+    pub(super) fn adopt(&mut self, arrival: Arrival) -> Option<(u32, u64, Rc<TcpStream>)> {
+        let Arrival { stream, websocket, decoder, rest, connect, assigned, identity, peer } = arrival;
+        let stream = Rc::new(TcpStream::from_std(stream).ok()?);
+        self.last_link += 1;
+        let number = self.last_link;
+        let mut link = Link::new(number, stream.clone(), websocket, decoder, rest);
+        if let Err((code, reason)) = self.admit(&identity) {
+            self.shared.counters.connections_refused_total.add(1);
+            tracing::info!(client = %identity.device.client, user = %identity.device.user, %peer, code, reason, "client refused");
+            refuse(&mut link, connect.version, code, reason);
+            linger(link);
+            return None;
+        }
+        self.make_room(&identity, connect.clean_start);
+        let present = self.clients.get(&identity.device.client).copied();
+        let expiry = self.expiry_of(&connect);
+        self.connack(&mut link, &connect, &identity, present.is_some(), assigned, expiry);
+        let (user, client, version) = (identity.device.user.clone(), identity.device.client.clone(), connect.version);
+        let slot = match present {
+            Some(slot) => self.resume(slot, link, &connect, identity, expiry),
+            None => self.begin(link, &connect, identity, expiry),
+        };
+        self.announce(slot, present.is_none());
+        self.shared.counters.connections_total.add(1);
+        tracing::info!(%client, %user, %peer, ?version, "client connected");
+        if connect.keep_alive > self.shared.settings.keep_alive_warn {
+            tracing::warn!(%client, seconds = connect.keep_alive, "keep-alive longer than carriers keep a connection");
+        }
+        Some((slot, number, stream))
+    }
+
+    /// A client id belongs to the user who first used it, as long as there is a session of it.
+    fn admit(&self, identity: &Identity) -> Result<(), (u8, &'static str)> {
+        if let Some(slot) = self.clients.get(&identity.device.client)
+            && self.slots[*slot as usize].identity.device.user != identity.device.user
+        {
+            return Err((0x85, "this client id belongs to another user"));
+        }
+        let open = self.shared.counters.connections.get();
+        if open >= self.shared.settings.connections as u64 {
+            return Err((0x89, "too many connections"));
+        }
+        Ok(())
+    }
+
+    /// A new connection of the same client takes over; clean start ends the session that was there.
+    fn make_room(&mut self, identity: &Identity, clean_start: bool) {
+        if let Some(slot) = self.clients.get(&identity.device.client).copied() {
+            self.end(slot, Goodbye::TakenOver);
+        }
+        if let (true, Some(slot)) = (clean_start, self.clients.get(&identity.device.client).copied()) {
+            self.remove(slot);
+        }
+    }
+
+    /// Seconds that the session will outlive the connection.
+    fn expiry_of(&self, connect: &Connect) -> u32 {
+        let max = self.shared.settings.expiry_max;
+        match connect.version {
+            Version::V5 => connect.properties.session_expiry.min(max),
+            _ if connect.clean_start => 0,
+            _ => max,
+        }
+    }
+
+    fn connack(
+        &self,
+        link: &mut Link,
+        connect: &Connect,
+        identity: &Identity,
+        session_present: bool,
+        assigned: bool,
+        expiry: u32,
+    ) {
+        let (settings, asked) = (&self.shared.settings, &connect.properties);
+        let packet_bytes = u32::try_from(settings.after_login.packet_bytes).unwrap_or(u32::MAX);
+        let properties = ConnAckProperties {
+            session_expiry: (expiry != asked.session_expiry).then_some(expiry),
+            receive_maximum: Some(settings.session.unanswered),
+            maximum_packet_size: Some(packet_bytes),
+            assigned_client_id: assigned.then(|| connect.client_id.clone()),
+            topic_alias_maximum: Some(settings.session.topic_alias_maximum),
+            response_information: asked
+                .request_response_information
+                .then(|| format!("u/{}/", identity.device.user).into()),
+            ..ConnAckProperties::default()
+        };
+        encode::connack(link.out.tail(), connect.version, &ConnAck { session_present, code: 0, properties });
+    }
+
+    fn begin(&mut self, link: Link, connect: &Connect, identity: Identity, expiry: u32) -> u32 {
+        let limits = self.shared.settings.session;
+        let session = Session::new(identity.device.clone(), connect, expiry, limits, self.now());
+        self.insert(identity, session, Some(link))
+    }
+
+    fn insert(&mut self, identity: Identity, session: Session, link: Option<Link>) -> u32 {
+        self.last_generation = self.last_generation.wrapping_add(1);
+        let client = identity.device.client.clone();
+        let generation = self.last_generation;
+        let slot =
+            Slot { generation, identity, session, link, will_due: None, ends_at: None, after_suback: Vec::new() };
+        let slot = self.slots.insert(slot) as u32;
+        self.clients.insert(client, slot);
+        slot
+    }
+
+    fn resume(&mut self, slot: u32, link: Link, connect: &Connect, identity: Identity, expiry: u32) -> u32 {
+        let now = self.now();
+        let entry = &mut self.slots[slot as usize];
+        (entry.identity, entry.will_due, entry.ends_at, entry.link) = (identity, None, None, Some(link));
+        self.with_session(slot, |session, wire| session.resume(connect, expiry, now, wire));
+        let session = &self.slots[slot as usize].session;
+        let persistent = session.is_persistent();
+        let subscriptions: Vec<_> = session.subscriptions.values().cloned().collect();
+        for subscription in &subscriptions {
+            self.index_live(slot, subscription, persistent, true);
+            if !persistent {
+                self.index_durable(subscription, false);
+            }
+        }
+        slot
+    }
+
+    /// Tells the bridge, and starts what a connection needs.
+    fn announce(&mut self, slot: u32, fresh: bool) {
+        let at = self.place(slot);
+        let entry = &self.slots[slot as usize];
+        let (device, kind, expiry) = (entry.identity.device.clone(), entry.identity.kind.clone(), entry.session.expiry);
+        let persistent = entry.session.is_persistent();
+        self.to_bridge(&ToBridge::Open { at, device: device.clone(), kind, expiry, fresh }, None);
+        if persistent || !fresh {
+            let (source, qos) = (Source::Queue, QoS::ExactlyOnce);
+            self.slots[slot as usize].session.attach(source, qos);
+            self.to_bridge(&ToBridge::Attach { at, device, source, qos, persistent }, None);
+        }
+        self.refresh_inbox(slot);
+        self.shared.counters.connections.add(1);
+        self.set_keep_alive(slot);
+        self.mark_dirty(slot);
+    }
+
+    fn set_keep_alive(&mut self, slot: u32) {
+        let Some(Slot { session, link: Some(link), .. }) = self.slots.get(slot as usize) else { return };
+        if let Some(at) = session.poll_timeout() {
+            self.timers.push(Reverse((at, slot, link.number, Timer::KeepAlive)));
+        }
+    }
+
+    /// Ends a connection. The session stays if it outlives it.
+    pub(super) fn end(&mut self, slot: u32, goodbye: Goodbye) {
+        let Some(entry) = self.slots.get_mut(slot as usize) else { return };
+        let Some(mut link) = entry.link.take() else { return };
+        entry.session.say_goodbye(goodbye, &mut link.out);
+        entry.after_suback.clear();
+        linger(link);
+        self.shared.counters.connections.sub(1);
+        let (device, expiry) = (entry.session.device.clone(), entry.session.expiry);
+        tracing::info!(client = %device.client, user = %device.user, reason = goodbye.text(), "client disconnected");
+        let at = Place { edge: self.id, slot, generation: entry.generation };
+        let how = ending(goodbye);
+        let will = entry.session.will.take();
+        let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
+        entry.session.suspend();
+        for subscription in &subscriptions {
+            self.index_live(slot, subscription, false, false);
+        }
+        self.to_bridge(&ToBridge::Close { at, device, how, expiry }, None);
+        self.schedule_will(slot, will.filter(|_| goodbye.fires_will()));
+        if expiry == 0 {
+            self.remove(slot);
+        } else {
+            self.schedule_expiry(slot, self.now());
+        }
+    }
+
+    /// A will with a delay waits, unless the session ends first (§3.1.3.2.2).
+    fn schedule_will(&mut self, slot: u32, will: Option<Box<Will>>) {
+        let Some(will) = will else { return };
+        let due = self.now() + Millis::from(will.delay) * 1000;
+        let entry = &mut self.slots[slot as usize];
+        let waits = will.delay > 0 && entry.session.expiry > 0;
+        entry.session.will = Some(will);
+        if waits {
+            entry.will_due = Some(due);
+            let tag = u64::from(entry.generation);
+            self.timers.push(Reverse((due, slot, tag, Timer::Will)));
+        } else {
+            self.fire_will(slot);
+        }
+    }
+
+    fn schedule_expiry(&mut self, slot: u32, since: Millis) {
+        let entry = &mut self.slots[slot as usize];
+        if entry.session.expiry == u32::MAX {
+            return;
+        }
+        let at = since + Millis::from(entry.session.expiry) * 1000;
+        entry.ends_at = Some(at);
+        self.timers.push(Reverse((at, slot, u64::from(entry.generation), Timer::Expiry)));
+    }
+
+    /// Publishes the will, if its sender may still publish there.
+    fn fire_will(&mut self, slot: u32) {
+        let now = self.now();
+        let entry = &mut self.slots[slot as usize];
+        entry.will_due = None;
+        let Some(will) = entry.session.will.take() else { return };
+        let identity = entry.identity.clone();
+        let message = Message {
+            topic: will.topic,
+            publisher: identity.device.client.clone(),
+            qos: will.qos,
+            retain: will.retain,
+            expires: will.expiry.map(|seconds| now + Millis::from(seconds) * 1000),
+            properties: will.properties,
+            payload: will.payload,
+        };
+        match self.shared.policy.publish(&identity, &message.topic, &message.payload) {
+            PublishVerdict::Plain(rule) => self.route(None, message, rule, None),
+            PublishVerdict::Errand(errand) => {
+                let at = Place { edge: self.id, slot: u32::MAX, generation: 0 };
+                let from = identity.device;
+                let frame = ToBridge::Publish { at, token: None, errand, from, store_retained: false };
+                self.to_bridge(&frame, Some(&message));
+            }
+            PublishVerdict::Denied(why) => {
+                self.shared.counters.publishes_denied_total.add(1);
+                tracing::info!(client = %message.publisher, topic = %message.topic, why, "will denied");
+            }
+        }
+    }
+
+    /// Ends a session that has no connection.
+    pub(super) fn remove(&mut self, slot: u32) {
+        self.fire_will(slot);
+        let entry = self.slots.remove(slot as usize);
+        let device = entry.identity.device;
+        self.clients.remove(&device.client);
+        // One that never outlived a connection left nothing with the bridge.
+        if entry.ends_at.is_some() || entry.session.is_persistent() {
+            for subscription in entry.session.subscriptions.values() {
+                self.index_durable(subscription, false);
+            }
+            self.to_bridge(&ToBridge::Forget { device }, None);
+        }
+    }
+
+    /// Persistent sessions of an earlier run: they are routable before their client returns.
+    pub(super) fn restore(&mut self, restored: RestoredSession) {
+        let (device, ended_at) = (restored.device.clone(), restored.ended_at);
+        let session = restored.into_session(self.shared.settings.session);
+        let identity = Identity { device, kind: Default::default(), door: crate::policy::Door::Mqtt };
+        let slot = self.insert(identity, session, None);
+        let subscriptions: Vec<_> = self.slots[slot as usize].session.subscriptions.values().cloned().collect();
+        for subscription in &subscriptions {
+            self.index_durable(subscription, true);
+        }
+        self.schedule_expiry(slot, ended_at);
+    }
+
+    /// Carries out every timer that is due.
+    pub(super) fn tick(&mut self) {
+        let now = self.now();
+        while let Some(Reverse((at, slot, tag, timer))) = self.timers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            self.fire(slot, tag, timer, now);
+        }
+    }
+
+    fn fire(&mut self, slot: u32, tag: u64, timer: Timer, now: Millis) {
+        let Some(entry) = self.slots.get(slot as usize) else { return };
+        let same_session = u64::from(entry.generation) == tag;
+        match timer {
+            Timer::KeepAlive if entry.link.as_ref().is_some_and(|link| link.number == tag) => {
+                self.with_session(slot, |session, wire| session.handle_timeout(now, wire));
+                self.set_keep_alive(slot);
+            }
+            Timer::Will if same_session && entry.will_due.is_some_and(|due| due <= now) => self.fire_will(slot),
+            Timer::Expiry if same_session && entry.ends_at.is_some_and(|at| at <= now) => self.remove(slot),
+            _ => {}
+        }
+    }
+
+    /// Something from the bridge was lost on the way: every session reads again what it is owed.
+    pub(super) fn all_behind(&mut self) {
+        let now = self.now();
+        let slots: Vec<u32> = self.slots.iter().map(|(slot, _)| slot as u32).collect();
+        for slot in slots {
+            self.with_session(slot, |session, wire| session.behind(now, wire));
+        }
+    }
+
+    /// The server stops: everybody hears it.
+    pub(super) fn end_all(&mut self) {
+        let slots: Vec<u32> = self.slots.iter().map(|(slot, _)| slot as u32).collect();
+        slots.into_iter().for_each(|slot| self.end(slot, Goodbye::ShuttingDown));
+    }
+}
+
+fn refuse(link: &mut Link, version: Version, code: u8, reason: &'static str) {
+    let properties = ConnAckProperties { reason: Some(reason), ..ConnAckProperties::default() };
+    let mut out = BytesMut::new();
+    encode::connack(&mut out, version, &ConnAck { session_present: false, code, properties });
+    link.out.push(&out.freeze());
+}
+
+fn ending(goodbye: Goodbye) -> Ending {
+    match goodbye {
+        Goodbye::ByClient => Ending::Clean,
+        Goodbye::TakenOver => Ending::TakenOver,
+        Goodbye::ByClientWithWill | Goodbye::LinkLost | Goodbye::KeepAlive | Goodbye::SlowReader => Ending::Lost,
+        // The client did not choose to go, and will be back if it can.
+        Goodbye::ShuttingDown | Goodbye::Busy | Goodbye::Internal => Ending::Lost,
+        Goodbye::Malformed(..) | Goodbye::ReceiveMaximum | Goodbye::Administrative | Goodbye::Denied => Ending::Kicked,
+    }
+}
+
+/// Lets the last bytes leave, then closes the socket.
+fn linger(mut link: Link) {
+    // A socket that fails here is closed below like any other.
+    let _ = link.flush();
+    let (stream, mut out) = link.into_rest();
+    if finish(&stream, &mut out) {
+        return;
+    }
+    tokio::task::spawn_local(async move {
+        let _ = tokio::time::timeout(LINGER, async {
+            while stream.writable().await.is_ok() && !finish(&stream, &mut out) {}
+        })
+        .await;
+        shut(&stream);
+    });
+}
+
+/// Writes; `true` once the socket is closed because nothing is left or nothing can be done.
+fn finish(stream: &TcpStream, out: &mut OutBuffer) -> bool {
+    match link::write(stream, out) {
+        Ok(false) => false,
+        Ok(true) | Err(_) => {
+            shut(stream);
+            true
+        }
+    }
+}
+
+/// Closes both directions, which also wakes the task that reads.
+fn shut(stream: &TcpStream) {
+    // It may be closed already.
+    let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Both);
+}
+
+impl Edge {
+    /// Acts on a session that the bridge answered.
+    pub(super) fn answered(&mut self, slot: u32, act: impl FnOnce(&mut Session, Millis, &mut Wire<'_>)) {
+        let now = self.now();
+        self.with_session(slot, |session, wire| act(session, now, wire));
+    }
+}

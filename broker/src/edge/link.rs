@@ -1,0 +1,156 @@
+//! One connection of a session: its socket, what is in front of MQTT, and the bytes in both directions.
+
+use std::io;
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::net::TcpStream;
+
+use crate::codec::{CodecError, Decoder, Packet, decode};
+use crate::outbuffer::{OutBuffer, SLICES};
+use crate::websocket::{WebSocket, WebSocketError};
+
+/// A connection after its login.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Tells this connection from an earlier one of the same session.
+    pub number: u64,
+    pub stream: Rc<TcpStream>,
+    pub out: OutBuffer,
+    /// Queued for the flush at the end of the turn.
+    pub dirty: bool,
+    /// The socket takes nothing more; a task waits until it does.
+    pub blocked: bool,
+    websocket: Option<Box<WebSocket>>,
+    framed: OutBuffer,
+    decoder: Decoder,
+    partial: BytesMut,
+}
+
+/// What came out of the bytes.
+pub(super) enum Next {
+    Packet(Packet),
+    Incomplete,
+}
+
+impl Link {
+    pub fn new(
+        number: u64,
+        stream: Rc<TcpStream>,
+        websocket: Option<Box<WebSocket>>,
+        decoder: Decoder,
+        rest: BytesMut,
+    ) -> Link {
+        Link {
+            number,
+            stream,
+            out: OutBuffer::default(),
+            dirty: false,
+            blocked: false,
+            websocket,
+            framed: OutBuffer::default(),
+            decoder,
+            partial: rest,
+        }
+    }
+
+    /// Bytes from the socket; gives back the MQTT bytes that can be decoded now.
+    pub fn receive(&mut self, raw: Bytes) -> Result<Bytes, WebSocketError> {
+        if let Some(websocket) = &mut self.websocket {
+            let received = websocket.receive(&raw, &mut self.partial);
+            let reply = websocket.take_output();
+            self.framed.push(&reply);
+            received?;
+        } else if self.partial.is_empty() {
+            return Ok(raw);
+        } else {
+            self.partial.extend_from_slice(&raw);
+        }
+        Ok(self.take_partial())
+    }
+
+    /// What was left over, if there is a whole packet in it or the decoder has to see what is wrong.
+    pub fn take_partial(&mut self) -> Bytes {
+        // A large packet is put together first: looking at it again with each piece would cost the square of its size.
+        let whole = decode::needs(&self.partial).is_none_or(|size| self.partial.len() >= size || self.too_large(size));
+        if whole { self.partial.split().freeze() } else { Bytes::new() }
+    }
+
+    fn too_large(&self, size: usize) -> bool {
+        size > self.decoder.limits().packet_bytes
+    }
+
+    /// The next packet.
+    pub fn next(&mut self, bytes: &mut Bytes) -> Result<Next, CodecError> {
+        match self.decoder.decode(bytes)? {
+            Some(packet) => Ok(Next::Packet(packet)),
+            None => {
+                self.keep(bytes);
+                Ok(Next::Incomplete)
+            }
+        }
+    }
+
+    /// Keeps bytes for later.
+    pub fn keep(&mut self, bytes: &mut Bytes) {
+        let rest = std::mem::take(bytes);
+        if rest.is_empty() {
+            return;
+        }
+        if self.partial.is_empty() {
+            self.partial = BytesMut::from(&rest[..]);
+        } else {
+            let mut all = BytesMut::with_capacity(rest.len() + self.partial.len());
+            all.extend_from_slice(&rest);
+            all.extend_from_slice(&self.partial);
+            self.partial = all;
+        }
+    }
+
+    pub fn has_partial(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
+    /// Writes as much as the socket takes; `false` if bytes are left.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        if let Some(websocket) = &mut self.websocket {
+            if !self.out.is_empty() {
+                websocket.send(self.out.take());
+            }
+            self.framed.push(&websocket.take_output());
+        }
+        let out = if self.websocket.is_some() { &mut self.framed } else { &mut self.out };
+        write(&self.stream, out)
+    }
+
+    /// Bytes that wait.
+    pub fn waiting(&self) -> usize {
+        self.out.len() + self.framed.len()
+    }
+
+    /// The last bytes of a connection, for a socket that does not take them at once.
+    pub fn into_rest(mut self) -> (Rc<TcpStream>, OutBuffer) {
+        if let Some(websocket) = &mut self.websocket {
+            websocket.close();
+            self.framed.push(&websocket.take_output());
+            return (self.stream, self.framed);
+        }
+        (self.stream, self.out)
+    }
+}
+
+/// Writes until the socket takes nothing more; `true` if nothing is left.
+pub(super) fn write(stream: &TcpStream, out: &mut OutBuffer) -> io::Result<bool> {
+    while !out.is_empty() {
+        let mut slices = [io::IoSlice::new(&[]); SLICES];
+        let count = out.slices(&mut slices);
+        match stream.try_write_vectored(&slices[..count]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => out.advance(written),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    out.release();
+    Ok(true)
+}

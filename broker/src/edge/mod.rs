@@ -1,0 +1,364 @@
+//! An edge: one thread that owns its sockets, its sessions and its subscriptions. Nothing here is locked.
+//!
+//! A turn reads a socket once, handles every packet in it and marks receivers dirty; at the end of the turn each dirty
+//! socket gets one write, and each lane of the spine one batch. What wakes an edge: a readable socket, a batch from the
+//! spine, mail from another edge or from the server, and the clock.
+
+mod handshake;
+mod lifecycle;
+mod link;
+mod publish;
+mod run;
+mod spine_in;
+mod subscribe;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use slab::Slab;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::clock::Millis;
+use crate::codec::QoS;
+use crate::goodbye::Goodbye;
+use crate::lane::{self, Place, ToBridge, ToEdge};
+use crate::message::Message;
+use crate::outbuffer::OutBuffer;
+use crate::policy::Identity;
+use crate::routes::Route;
+use crate::session::{Command, Outcome, Session, Wire};
+use crate::shared::Shared;
+use crate::spine::{Lane, SpineError, SpineTx};
+use crate::trie::Trie;
+
+pub use handshake::Arrival;
+pub use run::{EdgeParts, Listener, Mail, run};
+
+use link::{Link, Next};
+
+/// Packets of one socket in one turn, so that a busy client cannot freeze the others.
+const MAX_PACKETS_A_TURN: usize = 1000;
+
+/// One edge.
+pub(crate) struct Edge {
+    id: u8,
+    shared: Arc<Shared>,
+    slots: Slab<Slot>,
+    clients: HashMap<ByteString, u32, RandomState>,
+    subscribers: Trie<u32, Subscriber>,
+    groups: HashMap<(ByteString, ByteString), Group, RandomState>,
+    /// What is due when: slot, then the number of the connection (keep-alive) or the generation of the session.
+    timers: BinaryHeap<Reverse<(Millis, u32, u64, Timer)>>,
+    dirty: Vec<u32>,
+    batches: Batches,
+    spine: SpineTx,
+    read_buffer: BytesMut,
+    /// Connections of this edge are told apart by number.
+    last_link: u64,
+    last_generation: u32,
+    route: Route,
+    found: Vec<(u32, Subscriber)>,
+    /// Goes round the edges of share groups.
+    turn: u64,
+    spare_commands: Vec<Vec<Command>>,
+    /// Wakes the task that flushes.
+    flush: Rc<Notify>,
+    /// Wakes the readers that wait for acknowledgements or for credit.
+    resume: Rc<Notify>,
+    fatal: Option<SpineError>,
+}
+
+/// A session and, while there is one, its connection.
+struct Slot {
+    generation: u32,
+    identity: Identity,
+    session: Session,
+    link: Option<Link>,
+    /// When the will of the last connection is due, if it is delayed.
+    will_due: Option<Millis>,
+    /// When the session ends, while it has no connection.
+    ends_at: Option<Millis>,
+    /// Retained messages that follow a SUBACK which waits for the disk.
+    after_suback: Vec<(u64, Vec<(Arc<Message>, Subscriber)>)>,
+}
+
+/// A subscription as this edge delivers to it.
+#[derive(Debug, Clone, Copy)]
+struct Subscriber {
+    qos: QoS,
+    no_local: bool,
+    retain_as_published: bool,
+    id: Option<u32>,
+    /// At QoS 1 and 2 the bridge queues for this one.
+    durable: bool,
+    /// The filter has wildcards, so what it lets through is checked.
+    wild: bool,
+}
+
+/// The members of a share group on this edge.
+#[derive(Debug, Default)]
+struct Group {
+    members: Vec<(u32, Subscriber)>,
+    next: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    KeepAlive,
+    Will,
+    Expiry,
+}
+
+/// Frames that leave at the end of the turn.
+struct Batches {
+    bridge: BytesMut,
+    edges: Vec<BytesMut>,
+    /// Bytes that the bridge has not worked off.
+    owed: u64,
+}
+
+/// What the reader of a socket does next.
+enum Turn {
+    /// Wait until the socket is readable.
+    Idle,
+    /// Let others have their turn, then go on.
+    Again,
+    /// Wait until there is room for answers.
+    Paused,
+    /// The connection is over.
+    Over,
+}
+
+impl Edge {
+    fn now(&self) -> Millis {
+        self.shared.clock.now()
+    }
+
+    fn place(&self, slot: u32) -> Place {
+        Place { edge: self.id, slot, generation: self.slots[slot as usize].generation }
+    }
+
+    /// The slot of an answer, if it is still the session that asked.
+    fn slot_at(&self, place: Place) -> Option<u32> {
+        let slot = self.slots.get(place.slot as usize)?;
+        (slot.generation == place.generation).then_some(place.slot)
+    }
+
+    /// One turn of a socket.
+    fn read_turn(&mut self, slot: u32, number: u64, stream: &TcpStream) -> Turn {
+        let Some(link) = self.link(slot, number) else { return Turn::Over };
+        if link.has_partial() && self.may_read(slot) {
+            let bytes = self.link(slot, number).map(Link::take_partial).unwrap_or_default();
+            self.handle_bytes(slot, number, bytes);
+        }
+        if self.link(slot, number).is_none() {
+            return Turn::Over;
+        }
+        if !self.may_read(slot) {
+            return Turn::Paused;
+        }
+        if self.read_buffer.capacity() - self.read_buffer.len() < self.shared.settings.read_buffer / 4 {
+            self.read_buffer.reserve(self.shared.settings.read_buffer);
+        }
+        match stream.try_read_buf(&mut self.read_buffer) {
+            Ok(0) => self.end(slot, Goodbye::LinkLost),
+            Ok(_) => {
+                let raw = self.read_buffer.split().freeze();
+                self.handle_raw(slot, number, raw);
+                return Turn::Again;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Turn::Idle,
+            Err(_) => self.end(slot, Goodbye::LinkLost),
+        }
+        Turn::Over
+    }
+
+    /// Reading pauses while too many answers are owed to this client, or too many bytes by the bridge.
+    fn may_read(&self, slot: u32) -> bool {
+        let wants = self.slots.get(slot as usize).is_some_and(|slot| slot.session.wants_packets());
+        wants && self.batches.owed < self.shared.settings.credit_bytes
+    }
+
+    fn link(&mut self, slot: u32, number: u64) -> Option<&mut Link> {
+        self.slots.get_mut(slot as usize)?.link.as_mut().filter(|link| link.number == number)
+    }
+
+    fn handle_raw(&mut self, slot: u32, number: u64, raw: Bytes) {
+        let Some(link) = self.link(slot, number) else { return };
+        match link.receive(raw) {
+            Ok(bytes) => self.handle_bytes(slot, number, bytes),
+            Err(error) => {
+                tracing::debug!(%error, "websocket ended");
+                self.end(slot, Goodbye::LinkLost);
+            }
+        }
+        self.mark_dirty(slot);
+    }
+
+    fn handle_bytes(&mut self, slot: u32, number: u64, mut bytes: Bytes) {
+        let now = self.now();
+        for _ in 0..MAX_PACKETS_A_TURN {
+            let Some(link) = self.link(slot, number) else { return };
+            match link.next(&mut bytes) {
+                Ok(Next::Packet(packet)) => {
+                    self.with_session(slot, |session, wire| session.handle_packet(packet, now, wire));
+                }
+                Ok(Next::Incomplete) => return,
+                Err(error) => {
+                    let goodbye = Goodbye::Malformed(error.reason_code(), error.what());
+                    return self.end(slot, goodbye);
+                }
+            }
+            if !self.may_read(slot) {
+                break;
+            }
+        }
+        if let Some(link) = self.link(slot, number) {
+            link.keep(&mut bytes);
+        }
+    }
+
+    /// Lets a session act, then carries out what it wants done.
+    fn with_session(&mut self, slot: u32, act: impl FnOnce(&mut Session, &mut Wire<'_>)) {
+        let mut commands = self.spare_commands.pop().unwrap_or_default();
+        let Some(Slot { session, link, .. }) = self.slots.get_mut(slot as usize) else { return };
+        // Without a connection nobody hears it.
+        let mut nowhere = OutBuffer::default();
+        let out = link.as_mut().map_or(&mut nowhere, |link| &mut link.out);
+        act(session, &mut Wire { out, commands: &mut commands });
+        self.mark_dirty(slot);
+        for command in commands.drain(..) {
+            self.execute(slot, command);
+        }
+        self.spare_commands.push(commands);
+    }
+
+    fn execute(&mut self, slot: u32, command: Command) {
+        if !self.slots.contains(slot as usize) {
+            return;
+        }
+        match command {
+            Command::Publish { message, token } => self.publish(slot, message, token),
+            Command::Subscribe { packet, filters } => self.subscribe(slot, packet, filters),
+            Command::Unsubscribe(packet) => self.unsubscribe(slot, packet),
+            Command::Close(goodbye) => self.end(slot, goodbye),
+            command => self.tell_bridge_of(slot, command),
+        }
+    }
+
+    fn tell_bridge_of(&mut self, slot: u32, command: Command) {
+        let at = self.place(slot);
+        let session = &self.slots[slot as usize].session;
+        let (device, persistent) = (session.device.clone(), session.is_persistent());
+        let frame = match command {
+            Command::Fetch { source, from } => {
+                ToBridge::Fetch { at, device, source, from, max: crate::session::BUFFERED as u32 }
+            }
+            Command::Taken { source, position } => ToBridge::Taken { device, source, position, persistent },
+            Command::Received { position, packet_id } => ToBridge::Received { at, device, position, packet_id },
+            Command::Completed(packet_id) => ToBridge::Completed { device, packet_id },
+            Command::Forgotten(packet_id) => ToBridge::Forgotten { device, packet_id },
+            Command::Publish { .. } | Command::Subscribe { .. } | Command::Unsubscribe(_) | Command::Close(_) => return,
+        };
+        self.to_bridge(&frame, None);
+    }
+
+    fn done(&mut self, slot: u32, token: u64, outcome: Outcome) {
+        let now = self.now();
+        self.with_session(slot, |session, wire| session.done(token, outcome, now, wire));
+    }
+
+    fn to_bridge(&mut self, head: &ToBridge, message: Option<&Message>) {
+        let before = self.batches.bridge.len();
+        lane::put(&mut self.batches.bridge, head, message);
+        self.batches.owed += (self.batches.bridge.len() - before) as u64;
+        self.flush.notify_one();
+    }
+
+    fn to_edge(&mut self, edge: u8, head: &ToEdge, message: &Message) {
+        if let Some(batch) = self.batches.edges.get_mut(usize::from(edge)) {
+            lane::put(batch, head, Some(message));
+            self.flush.notify_one();
+        }
+    }
+
+    fn mark_dirty(&mut self, slot: u32) {
+        if let Some(Slot { link: Some(link), .. }) = self.slots.get_mut(slot as usize)
+            && !link.dirty
+            && !link.blocked
+        {
+            link.dirty = true;
+            self.dirty.push(slot);
+            self.flush.notify_one();
+        }
+    }
+
+    /// The end of a turn: one write for each dirty socket, one batch for each lane. Gives back the connections whose
+    /// socket takes nothing more now.
+    fn flush_all(&mut self) -> Vec<(u32, u64, Rc<TcpStream>)> {
+        let mut blocked = Vec::new();
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for slot in dirty.drain(..) {
+            blocked.extend(self.flush_one(slot));
+        }
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+        self.send_batches();
+        blocked
+    }
+
+    fn flush_one(&mut self, slot: u32) -> Option<(u32, u64, Rc<TcpStream>)> {
+        let limit = self.shared.settings.outbound_bytes;
+        let link = self.slots.get_mut(slot as usize)?.link.as_mut()?;
+        link.dirty = false;
+        match link.flush() {
+            Ok(true) => None,
+            // Twice what deliveries may fill: a client that lets answers pile up as well is not reading at all.
+            Ok(false) if link.waiting() > 2 * limit => {
+                self.shared.counters.slow_readers_total.add(1);
+                self.end(slot, Goodbye::SlowReader);
+                None
+            }
+            Ok(false) => {
+                link.blocked = true;
+                Some((slot, link.number, link.stream.clone()))
+            }
+            Err(_) => {
+                self.end(slot, Goodbye::LinkLost);
+                None
+            }
+        }
+    }
+
+    /// The socket of a blocked connection takes bytes again; `false` once there is nothing left to do.
+    fn write_turn(&mut self, slot: u32, number: u64) -> bool {
+        let Some(link) = self.link(slot, number) else { return false };
+        match link.flush() {
+            Ok(true) => {
+                link.blocked = false;
+                false
+            }
+            Ok(false) => true,
+            Err(_) => {
+                self.end(slot, Goodbye::LinkLost);
+                false
+            }
+        }
+    }
+
+    fn send_batches(&mut self) {
+        let batches = &mut self.batches;
+        let bridge = (!batches.bridge.is_empty()).then(|| (Lane::Bridge, batches.bridge.split().freeze()));
+        let edges = batches.edges.iter_mut().enumerate().filter(|(_, batch)| !batch.is_empty());
+        let edges = edges.map(|(edge, batch)| (Lane::Edge(edge as u8), batch.split().freeze()));
+        if let Err(error) = self.spine.send(bridge.into_iter().chain(edges)) {
+            self.fatal = Some(error);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The road of a message from here to everybody who gets it.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use super::{Edge, Group, Slot, Subscriber};
+use crate::codec::QoS;
+use crate::lane::{Device, Errand, Place, ToBridge, ToEdge};
+use crate::message::Message;
+use crate::policy::{PublishVerdict, RetainRule};
+use crate::routes::Route;
+use crate::session::{Delivered, Delivery, Fanout, Outcome, Wire};
+
+/// Who waits for a publish: the session and its token, or nobody (wills, QoS 0).
+pub(super) type Waiter = Option<(u32, u64)>;
+
+impl Edge {
+    /// A PUBLISH of a client.
+    pub(super) fn publish(&mut self, slot: u32, message: Message, token: Option<u64>) {
+        self.shared.counters.publishes_received_total.add(1);
+        let identity = &self.slots[slot as usize].identity;
+        let verdict = self.shared.policy.publish(identity, &message.topic, &message.payload);
+        let waiter = token.map(|token| (slot, token));
+        match verdict {
+            PublishVerdict::Plain(rule) => self.route(Some(slot), message, rule, waiter),
+            PublishVerdict::Errand(errand) => self.hand_over(slot, &message, errand, token),
+            PublishVerdict::Denied(why) => {
+                self.shared.counters.publishes_denied_total.add(1);
+                tracing::info!(client = %message.publisher, topic = %message.topic, why, "publish denied");
+                self.answer(waiter, Outcome::refused(0x87, why));
+            }
+        }
+    }
+
+    fn hand_over(&mut self, slot: u32, message: &Message, errand: Errand, token: Option<u64>) {
+        let frame = ToBridge::Publish {
+            at: self.place(slot),
+            token,
+            errand,
+            from: self.slots[slot as usize].identity.device.clone(),
+            store_retained: false,
+        };
+        self.to_bridge(&frame, Some(message));
+    }
+
+    /// Sends a message to all subscribers: those here at once, those of other edges over the spine, and persistent
+    /// sessions by way of the bridge, which also keeps what is retained.
+    pub(super) fn route(&mut self, slot: Option<u32>, mut message: Message, rule: RetainRule, waiter: Waiter) {
+        message.retain = match rule {
+            RetainRule::AsSent => message.retain,
+            RetainRule::Always => true,
+            RetainRule::Never => false,
+        };
+        if message.retain && self.shared.retained.set(&message).is_err() {
+            return self.answer(waiter, Outcome::refused(0x97, "no room for another retained message"));
+        }
+        let mut route = std::mem::take(&mut self.route);
+        self.shared.routes.look_up(&message.topic, &mut route);
+        // QoS 0 goes past the queues, even to the members of a persistent session that are here.
+        let durable = message.qos != QoS::AtMostOnce && (route.durable || !route.durable_shares.is_empty());
+        if durable {
+            route.shares.retain(|(group, filter, ..)| {
+                !route.durable_shares.iter().any(|(g, f)| g == group && f == filter)
+            });
+        }
+        let nobody = route.edges == 0 && route.shares.is_empty() && !durable;
+        self.spread(&message, &route);
+        self.route = route;
+        if durable || message.retain {
+            self.commit(slot, &message, waiter);
+        } else if nobody {
+            // "No matching subscribers" (§3.4.2.1).
+            self.answer(waiter, Outcome { code: 0x10, ..Outcome::ok() });
+        } else {
+            self.answer(waiter, Outcome::ok());
+        }
+    }
+
+    /// The bridge stores; the acknowledgement follows its commit.
+    fn commit(&mut self, slot: Option<u32>, message: &Message, waiter: Waiter) {
+        let nobody = Place { edge: self.id, slot: u32::MAX, generation: 0 };
+        let from = slot.map(|slot| self.slots[slot as usize].identity.device.clone());
+        let frame = ToBridge::Publish {
+            at: waiter.map_or(nobody, |(slot, _)| self.place(slot)),
+            token: waiter.map(|(_, token)| token),
+            errand: Errand::Queue,
+            from: from.unwrap_or_else(|| Device { user: Default::default(), client: message.publisher.clone() }),
+            store_retained: message.retain,
+        };
+        self.to_bridge(&frame, Some(message));
+    }
+
+    fn spread(&mut self, message: &Message, route: &Route) {
+        let chosen = choose_edges(route, &mut self.turn);
+        for edge in 0..self.shared.settings.edges {
+            let plain = route.edges & (1 << edge) != 0;
+            let shares: Vec<_> =
+                chosen.iter().filter(|(_, _, e)| *e == edge).map(|(g, f, _)| (g.clone(), f.clone())).collect();
+            if !plain && shares.is_empty() {
+                continue;
+            }
+            if edge == self.id {
+                self.deliver(message, plain, &shares);
+            } else {
+                self.to_edge(edge, &ToEdge::Publish { plain, shares }, message);
+            }
+        }
+    }
+
+    fn answer(&mut self, waiter: Waiter, outcome: Outcome) {
+        if let Some((slot, token)) = waiter {
+            self.done(slot, token, outcome);
+        }
+    }
+
+    /// Delivers to the subscribers of this edge.
+    pub(super) fn deliver(
+        &mut self,
+        message: &Message,
+        plain: bool,
+        shares: &[(ByteString, ByteString)],
+    ) {
+        let now = self.now();
+        let mut fan = Fanout::new(message, now);
+        if plain {
+            let mut found = std::mem::take(&mut self.found);
+            self.subscribers.for_each_match(&message.topic, |slot, subscriber| found.push((*slot, *subscriber)));
+            self.deliver_all(&mut fan, &mut found);
+            found.clear();
+            self.found = found;
+        }
+        for share in shares {
+            if let Some(chosen) = self.groups.get_mut(share).and_then(Group::choose) {
+                self.deliver_all(&mut fan, &mut vec![chosen]);
+            }
+        }
+    }
+
+    /// One delivery for each session, at the highest quality of service of its matching subscriptions and with all
+    /// their identifiers (§3.3.4).
+    fn deliver_all(&mut self, fan: &mut Fanout<'_>, found: &mut [(u32, Subscriber)]) {
+        found.sort_unstable_by_key(|(slot, _)| *slot);
+        let mut ids = smallvec::SmallVec::<[u32; 2]>::new();
+        for same in found.chunk_by(|a, b| a.0 == b.0) {
+            let slot = same[0].0;
+            let message = fan.message();
+            let to_me = |s: &&(u32, Subscriber)| self.wants(&s.1, slot, message);
+            let Some(best) = same.iter().filter(to_me).map(|(_, s)| *s).max_by_key(|s| s.qos) else { continue };
+            ids.clear();
+            ids.extend(same.iter().filter(to_me).filter_map(|(_, s)| s.id));
+            let rap = same.iter().any(|(_, s)| s.retain_as_published);
+            self.deliver_one(slot, fan, best.qos.min(message.qos), rap && message.retain, &ids, false);
+        }
+    }
+
+    fn wants(&self, subscriber: &Subscriber, slot: u32, message: &Message) -> bool {
+        let by_bridge = subscriber.durable && message.qos.min(subscriber.qos) != QoS::AtMostOnce;
+        let Some(Slot { session, identity, .. }) = self.slots.get(slot as usize) else { return false };
+        let own = subscriber.no_local && *message.publisher == *session.device.client;
+        !by_bridge && !own && (!subscriber.wild || self.shared.policy.receive(identity, &message.topic))
+    }
+
+    fn deliver_one(&mut self, slot: u32, fan: &mut Fanout<'_>, qos: QoS, retain: bool, ids: &[u32], unbounded: bool) {
+        let Some(Slot { session, link: Some(link), .. }) = self.slots.get_mut(slot as usize) else { return };
+        let limit = self.shared.settings.outbound_bytes;
+        if qos == QoS::AtMostOnce && link.waiting() > limit {
+            return self.shared.counters.deliveries_dropped_total.add(1);
+        }
+        let mut commands = Vec::new();
+        let mut wire = Wire { out: &mut link.out, commands: &mut commands };
+        let delivered = session.deliver(fan, Delivery { qos, retain, ids, unbounded }, &mut wire);
+        debug_assert!(commands.is_empty(), "delivering asks for nothing");
+        match delivered {
+            Delivered::Sent => self.shared.counters.publishes_sent_total.add(1),
+            Delivered::Waits => return,
+            Delivered::Dropped | Delivered::TooLarge => return self.shared.counters.deliveries_dropped_total.add(1),
+        }
+        self.mark_dirty(slot);
+    }
+
+    /// Retained messages for a new subscription.
+    pub(super) fn deliver_retained(&mut self, slot: u32, messages: Vec<(Arc<Message>, Subscriber)>) {
+        let now = self.now();
+        for (message, subscriber) in messages {
+            let qos = subscriber.qos.min(message.qos);
+            let ids = subscriber.id.as_slice();
+            self.deliver_one(slot, &mut Fanout::of_shared(&message, now), qos, true, ids, true);
+        }
+    }
+}
+
+/// One edge for each share group and filter: in turn, weighted by its members there.
+fn choose_edges(
+    route: &Route,
+    turn: &mut u64,
+) -> Vec<(ByteString, ByteString, u8)> {
+    let mut chosen = Vec::new();
+    let mut shares: Vec<_> = route.shares.iter().collect();
+    shares.sort_unstable();
+    for same in shares.chunk_by(|a, b| (&a.0, &a.1) == (&b.0, &b.1)) {
+        *turn += 1;
+        let members: u64 = same.iter().map(|(.., count)| u64::from(*count)).sum();
+        let mut at = *turn % members.max(1);
+        for (group, filter, edge, count) in same {
+            if at < u64::from(*count) {
+                chosen.push((group.clone(), filter.clone(), *edge));
+                break;
+            }
+            at -= u64::from(*count);
+        }
+    }
+    chosen
+}
+
+impl Group {
+    fn choose(&mut self) -> Option<(u32, Subscriber)> {
+        self.next = self.next.wrapping_add(1);
+        let at = self.next.checked_rem(self.members.len())?;
+        self.members.get(at).copied()
+    }
+}

@@ -1,0 +1,240 @@
+//! The thread of an edge: its runtime, and the tasks that wake it.
+
+use std::cell::RefCell;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use slab::Slab;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{LocalSet, spawn_local};
+
+use super::{Arrival, Batches, Edge, Turn, handshake};
+use crate::policy::Door;
+use crate::routes::Route;
+use crate::session::RestoredSession;
+use crate::shared::Shared;
+use crate::spine::{End, SpineError, SpineRx};
+use crate::trie::Trie;
+
+/// How exact keep-alive, expiry and will delay are; all of them count in seconds.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Batches of the spine in one turn, so that a busy spine cannot freeze the sockets.
+const BATCHES_A_TURN: usize = 16;
+
+/// How long to rest after the machine refused a connection (no more file descriptors, say).
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Where clients come in.
+pub struct Listener {
+    /// Bound and listening, not blocking.
+    pub socket: std::net::TcpListener,
+    /// What is spoken there.
+    pub door: Door,
+}
+
+/// What others send to an edge.
+pub enum Mail {
+    /// A client whose home this edge is.
+    Arrival(Box<Arrival>),
+    /// Stop accepting, say goodbye to everybody, flush, and end.
+    Stop,
+}
+
+/// All that an edge is made of.
+pub struct EdgeParts {
+    /// Its number.
+    pub id: u8,
+    /// What all share.
+    pub shared: Arc<Shared>,
+    /// Its end of the spine.
+    pub spine: End,
+    /// Its mail.
+    pub mail: mpsc::Receiver<Mail>,
+    /// The mail boxes of all edges.
+    pub edges: Vec<mpsc::Sender<Mail>>,
+    /// Where it accepts.
+    pub listeners: Vec<Listener>,
+    /// Sessions of an earlier run whose home it is.
+    pub restored: Vec<RestoredSession>,
+}
+
+/// Runs an edge on this thread until it is stopped or the spine is dead.
+pub fn run(parts: EdgeParts) -> Result<(), SpineError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| SpineError::Start(error.to_string()))?;
+    LocalSet::new().block_on(&runtime, live(parts))
+}
+
+async fn live(parts: EdgeParts) -> Result<(), SpineError> {
+    let EdgeParts { id, shared, spine, mut mail, edges, listeners, restored } = parts;
+    let edge = Rc::new(RefCell::new(Edge::new(id, shared.clone(), spine.tx)));
+    restored.into_iter().for_each(|session| edge.borrow_mut().restore(session));
+    let dead = Rc::new(Notify::new());
+    let mut tasks = tokio::task::JoinSet::new();
+    for listener in listeners {
+        tasks.spawn_local(accept(listener, shared.clone(), edges.clone()));
+    }
+    spawn_local(flush(edge.clone(), dead.clone()));
+    spawn_local(tick(edge.clone()));
+    let spine = spawn_local(read_spine(edge.clone(), spine.rx));
+    tokio::pin!(spine);
+    loop {
+        tokio::select! {
+            mail = mail.recv() => match mail {
+                Some(Mail::Arrival(arrival)) => adopt(&edge, *arrival),
+                Some(Mail::Stop) | None => break,
+            },
+            ended = &mut spine => return ended.unwrap_or(Err(SpineError::Dead)),
+            () = dead.notified() => return Err(edge.borrow_mut().fatal.take().unwrap_or(SpineError::Dead)),
+        }
+    }
+    tasks.shutdown().await;
+    edge.borrow_mut().end_all();
+    // What the last sessions said still has to reach the bridge.
+    edge.borrow_mut().send_batches();
+    tokio::time::sleep(TICK).await;
+    Ok(())
+}
+
+async fn accept(listener: Listener, shared: Arc<Shared>, edges: Vec<mpsc::Sender<Mail>>) {
+    let socket = match TcpListener::from_std(listener.socket) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::error!(%error, "listener unusable"),
+    };
+    loop {
+        match socket.accept().await {
+            Ok((stream, peer)) => {
+                // Our own coalescing decides what goes into one segment.
+                let _ = stream.set_nodelay(true);
+                spawn_local(welcome(stream, peer, listener.door, shared.clone(), edges.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "connection not accepted");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+/// Reads the CONNECT within the deadline and sends the client to its home.
+async fn welcome(
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: Door,
+    shared: Arc<Shared>,
+    edges: Vec<mpsc::Sender<Mail>>,
+) {
+    let deadline = shared.settings.connect_deadline;
+    let Ok(received) = tokio::time::timeout(deadline, handshake::receive(stream, peer, door, shared.clone())).await
+    else {
+        shared.counters.connections_refused_total.add(1);
+        return tracing::debug!(%peer, "no CONNECT within the deadline");
+    };
+    if let Some(arrival) = received
+        && let Some(home) = edges.get(usize::from(shared.home_of(&arrival.connect.client_id)))
+    {
+        // An edge that is gone takes nobody; the socket closes.
+        let _ = home.send(Mail::Arrival(Box::new(arrival))).await;
+    }
+}
+
+fn adopt(edge: &Rc<RefCell<Edge>>, arrival: Arrival) {
+    let adopted = edge.borrow_mut().adopt(arrival);
+    if let Some((slot, number, stream)) = adopted {
+        spawn_local(read(edge.clone(), slot, number, stream));
+    }
+}
+
+async fn read(edge: Rc<RefCell<Edge>>, slot: u32, number: u64, stream: Rc<TcpStream>) {
+    let resume = edge.borrow().resume.clone();
+    loop {
+        let turn = edge.borrow_mut().read_turn(slot, number, &stream);
+        match turn {
+            Turn::Idle => {
+                if stream.readable().await.is_err() {
+                    return;
+                }
+            }
+            Turn::Again => tokio::task::yield_now().await,
+            Turn::Paused => resume.notified().await,
+            Turn::Over => return,
+        }
+    }
+}
+
+async fn flush(edge: Rc<RefCell<Edge>>, dead: Rc<Notify>) {
+    let wake = edge.borrow().flush.clone();
+    loop {
+        wake.notified().await;
+        let blocked = edge.borrow_mut().flush_all();
+        for (slot, number, stream) in blocked {
+            spawn_local(write(edge.clone(), slot, number, stream));
+        }
+        if edge.borrow().fatal.is_some() {
+            dead.notify_one();
+        }
+    }
+}
+
+/// Waits for a socket that was full.
+async fn write(edge: Rc<RefCell<Edge>>, slot: u32, number: u64, stream: Rc<TcpStream>) {
+    while stream.writable().await.is_ok() {
+        if !edge.borrow_mut().write_turn(slot, number) {
+            return;
+        }
+    }
+}
+
+async fn tick(edge: Rc<RefCell<Edge>>) {
+    let mut interval = tokio::time::interval(TICK);
+    loop {
+        interval.tick().await;
+        edge.borrow_mut().tick();
+    }
+}
+
+async fn read_spine(edge: Rc<RefCell<Edge>>, mut spine: SpineRx) -> Result<(), SpineError> {
+    loop {
+        for _ in 0..BATCHES_A_TURN {
+            let batch = spine.next().await?;
+            edge.borrow_mut().handle_batch(batch);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Edge {
+    fn new(id: u8, shared: Arc<Shared>, spine: crate::spine::SpineTx) -> Edge {
+        let edges = usize::from(shared.settings.edges);
+        Edge {
+            id,
+            slots: Slab::new(),
+            clients: HashMap::default(),
+            subscribers: Trie::default(),
+            groups: HashMap::default(),
+            timers: BinaryHeap::new(),
+            dirty: Vec::new(),
+            batches: Batches { bridge: BytesMut::new(), edges: vec![BytesMut::new(); edges], owed: 0 },
+            spine,
+            read_buffer: BytesMut::with_capacity(shared.settings.read_buffer),
+            last_link: 0,
+            last_generation: 0,
+            route: Route::default(),
+            found: Vec::new(),
+            turn: 0,
+            spare_commands: Vec::new(),
+            flush: Rc::new(Notify::new()),
+            resume: Rc::new(Notify::new()),
+            fatal: None,
+            shared,
+        }
+    }
+}

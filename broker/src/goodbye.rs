@@ -1,0 +1,85 @@
+//! The catalogue of goodbyes: every reason for which the server ends a connection.
+
+/// Why the server ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Goodbye {
+    /// The client said DISCONNECT; nothing is answered.
+    ByClient,
+    /// The client said DISCONNECT and asked for its will.
+    ByClientWithWill,
+    /// The socket ended without a word.
+    LinkLost,
+    /// Bytes that are no MQTT; carries the reason code.
+    Malformed(u8, &'static str),
+    /// More unanswered QoS 1 and 2 messages than the Receive Maximum allows.
+    ReceiveMaximum,
+    /// Nothing was heard for one and a half keep-alive times.
+    KeepAlive,
+    /// The same client id connected again.
+    TakenOver,
+    /// The server stops.
+    ShuttingDown,
+    /// The client reads so slowly that what waits for it exceeds its bound.
+    SlowReader,
+    /// An operator, or a change of rights, ended it.
+    Administrative,
+    /// The server cannot serve this connection now.
+    Busy,
+    /// A 3.x client published where it may not: these versions have no other answer.
+    Denied,
+    /// Something is wrong with the server itself.
+    Internal,
+}
+
+impl Goodbye {
+    /// Reason code of the MQTT 5 DISCONNECT (§3.14.2.1); nothing if there is none to send.
+    ///
+    /// 3.1 and 3.1.1 have no DISCONNECT from the server: their connection is closed.
+    pub fn code(self) -> Option<u8> {
+        match self {
+            Goodbye::ByClient | Goodbye::ByClientWithWill | Goodbye::LinkLost => None,
+            Goodbye::Malformed(code, _) => Some(code),
+            Goodbye::ReceiveMaximum => Some(0x93),
+            Goodbye::KeepAlive => Some(0x8d),
+            Goodbye::TakenOver => Some(0x8e),
+            Goodbye::ShuttingDown => Some(0x8b),
+            Goodbye::SlowReader => Some(0x97),
+            Goodbye::Administrative => Some(0x98),
+            Goodbye::Busy => Some(0x89),
+            Goodbye::Denied => Some(0x87),
+            Goodbye::Internal => Some(0x80),
+        }
+    }
+
+    /// One sentence for logs and reason strings.
+    pub fn text(self) -> &'static str {
+        match self {
+            Goodbye::ByClient => "goodbye",
+            Goodbye::ByClientWithWill => "goodbye, with will",
+            Goodbye::LinkLost => "the link was lost",
+            Goodbye::Malformed(_, what) => what,
+            Goodbye::ReceiveMaximum => "more unacknowledged messages than the receive maximum",
+            Goodbye::KeepAlive => "nothing was heard for one and a half times the keep-alive",
+            Goodbye::TakenOver => "the same client id connected again",
+            Goodbye::ShuttingDown => "server shutting down",
+            Goodbye::SlowReader => "the client reads too slowly",
+            Goodbye::Administrative => "ended by an operator",
+            Goodbye::Busy => "the server is busy",
+            Goodbye::Denied => "not authorized",
+            Goodbye::Internal => "the server has a problem",
+        }
+    }
+
+    /// Whether the client does well to connect again by itself (R15).
+    pub fn may_return(self) -> bool {
+        matches!(
+            self,
+            Goodbye::LinkLost | Goodbye::KeepAlive | Goodbye::ShuttingDown | Goodbye::SlowReader | Goodbye::Busy
+        )
+    }
+
+    /// Whether the will is published (§3.1.2.5): after every end but a plain DISCONNECT from the client.
+    pub fn fires_will(self) -> bool {
+        self != Goodbye::ByClient
+    }
+}

@@ -1,0 +1,339 @@
+//! What edges and bridge say to each other, and its form on the spine.
+//!
+//! A frame is `length, head length, head, message`: the head is an enum in postcard, the message (if any) is sliced out
+//! of the batch without a copy. User-made strings stand in here and nowhere else; the router sees only lane names.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::codec::{QoS, SubscribeOptions};
+use crate::message::{Message, Unreadable};
+
+/// Where an answer goes: a session of an edge, as it is now. An answer to an earlier connection finds nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The edge.
+    pub edge: u8,
+    /// Index of the session on its edge.
+    pub slot: u32,
+    /// Counts the connections of the slot.
+    pub generation: u32,
+}
+
+/// The device of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Device {
+    /// The user.
+    pub user: ByteString,
+    /// The MQTT client id.
+    pub client: ByteString,
+}
+
+/// What a reader of stored messages reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Source {
+    /// The queue of a persistent session; positions are dense per session.
+    Queue,
+    /// The inbox stream of the user; positions are its cursor `n`.
+    Inbox,
+}
+
+/// How a connection ended, as presence sees it (R16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// DISCONNECT from the client.
+    Clean,
+    /// The link was lost, or the client fell silent.
+    Lost,
+    /// The same client id connected again; presence goes on.
+    TakenOver,
+    /// The server ended it.
+    Kicked,
+}
+
+/// Why the bridge gets a publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Errand {
+    /// Store it for persistent sessions and as retained message, as wanted.
+    Queue,
+    /// A chat message to number and to store.
+    Chat,
+    /// A request to answer.
+    Rpc,
+    /// A wish about one's own presence.
+    Presence,
+}
+
+/// From an edge to the bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToBridge {
+    /// A message; answered with [`ToEdge::Done`] after the commit if there is a token.
+    Publish {
+        /// Who waits.
+        at: Place,
+        /// The wait, counted by the session; none at QoS 0.
+        token: Option<u64>,
+        /// What to do.
+        errand: Errand,
+        /// Who says it.
+        from: Device,
+        /// Whether the message also becomes the retained message of its topic.
+        store_retained: bool,
+    },
+    /// A device connected.
+    Open {
+        /// Where.
+        at: Place,
+        /// Who.
+        device: Device,
+        /// Short name of the device kind, for presence.
+        kind: ByteString,
+        /// Seconds that the session outlives the connection; 0 ends with it, `u32::MAX` never.
+        expiry: u32,
+        /// Whether an earlier session of this client has to be forgotten first.
+        fresh: bool,
+    },
+    /// A device's connection ended; the session may live on.
+    Close {
+        /// Where.
+        at: Place,
+        /// Who.
+        device: Device,
+        /// How.
+        how: Ending,
+        /// Seconds that the session lives on.
+        expiry: u32,
+    },
+    /// A session is over: everything stored for it goes.
+    Forget {
+        /// Whose.
+        device: Device,
+    },
+    /// A persistent session subscribes; answered with `Done`.
+    Subscribe {
+        /// Who waits.
+        at: Place,
+        /// The wait.
+        token: u64,
+        /// Whose session.
+        device: Device,
+        /// Filters as in SUBSCRIBE, with what was granted, and the subscription identifier.
+        filters: Vec<(ByteString, SubscribeOptions)>,
+        /// Subscription identifier.
+        id: Option<u32>,
+    },
+    /// A persistent session unsubscribes; answered with `Done`.
+    Unsubscribe {
+        /// Who waits.
+        at: Place,
+        /// The wait.
+        token: u64,
+        /// Whose session.
+        device: Device,
+        /// Filters as in UNSUBSCRIBE.
+        filters: Vec<ByteString>,
+    },
+    /// Deliver from a source from now on; the first page follows.
+    Attach {
+        /// Where.
+        at: Place,
+        /// Whose.
+        device: Device,
+        /// What.
+        source: Source,
+        /// At which quality of service the device subscribed; at QoS 0 nothing is owed, so it begins now.
+        qos: QoS,
+        /// Whether a cursor is kept for the device.
+        persistent: bool,
+    },
+    /// Deliver no longer.
+    Detach {
+        /// Where.
+        at: Place,
+        /// Whose.
+        device: Device,
+        /// What.
+        source: Source,
+    },
+    /// The next page, from a position on.
+    Fetch {
+        /// Where.
+        at: Place,
+        /// Whose.
+        device: Device,
+        /// What.
+        source: Source,
+        /// First position wanted.
+        from: u64,
+        /// Entries at most.
+        max: u32,
+    },
+    /// The device acknowledged: this entry of a queue, or an inbox up to and with this entry.
+    Taken {
+        /// Whose.
+        device: Device,
+        /// What.
+        source: Source,
+        /// Where.
+        position: u64,
+        /// Whether the device has a cursor of its own.
+        persistent: bool,
+    },
+    /// PUBREC for an entry of a queue; answered with [`ToEdge::Released`] after the commit.
+    Received {
+        /// Who waits.
+        at: Place,
+        /// Whose.
+        device: Device,
+        /// Entry.
+        position: u64,
+        /// Packet identifier, which stays taken until PUBCOMP.
+        packet_id: u16,
+    },
+    /// PUBCOMP: the packet identifier is free again.
+    Completed {
+        /// Whose.
+        device: Device,
+        /// Packet identifier.
+        packet_id: u16,
+    },
+    /// PUBREL from a persistent session: its packet identifier is free again.
+    Forgotten {
+        /// Whose.
+        device: Device,
+        /// Packet identifier.
+        packet_id: u16,
+    },
+    /// From the watchdog.
+    Heartbeat,
+}
+
+/// From the bridge, or from another edge, to an edge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToEdge {
+    /// A message for the subscribers of this edge.
+    Publish {
+        /// For all ordinary subscriptions that match.
+        plain: bool,
+        /// For one member of each of these share groups: (group, filter).
+        shares: Vec<(ByteString, ByteString)>,
+    },
+    /// The commit that a session waited for is on disk, or refused.
+    Done {
+        /// Who waits.
+        at: Place,
+        /// The wait.
+        token: u64,
+        /// Reason code (MQTT 5 §2.4).
+        code: u8,
+        /// Reason string.
+        reason: ByteString,
+        /// User properties of the answer.
+        user: Vec<(ByteString, ByteString)>,
+    },
+    /// A stored message.
+    Entry {
+        /// For whom.
+        at: Place,
+        /// From where.
+        source: Source,
+        /// Its position.
+        position: u64,
+        /// Whether it answers a fetch.
+        fetched: bool,
+        /// At which quality of service.
+        qos: QoS,
+        /// Retain flag to show.
+        retain: bool,
+        /// Subscription identifiers that matched.
+        ids: Vec<u32>,
+    },
+    /// The end of a page.
+    Page {
+        /// For whom.
+        at: Place,
+        /// From where.
+        source: Source,
+        /// The position after the last one looked at.
+        next: u64,
+        /// Whether there was more.
+        more: bool,
+    },
+    /// The bridge remembers that this message arrived: PUBREL may go.
+    Released {
+        /// For whom.
+        at: Place,
+        /// Packet identifier.
+        packet_id: u16,
+    },
+    /// Bytes of this edge that the bridge has worked off.
+    Credit {
+        /// How many.
+        bytes: u64,
+    },
+    /// From the watchdog.
+    Heartbeat,
+}
+
+/// Appends a frame.
+pub fn put<H: Serialize>(out: &mut BytesMut, head: &H, message: Option<&Message>) {
+    let start = out.len();
+    out.put_u32(0);
+    out.put_u16(0);
+    // Writing to memory cannot fail; a head that postcard refused would be a type that it cannot express.
+    if let Err(error) = postcard::to_io(head, (&mut *out).writer()) {
+        tracing::error!(%error, "frame not written");
+        out.truncate(start);
+        return;
+    }
+    let head_len = out.len() - start - 6;
+    if let Some(message) = message {
+        message.encode(out);
+    }
+    let len = out.len() - start - 4;
+    out[start..start + 4].copy_from_slice(&(len as u32).to_be_bytes());
+    out[start + 4..start + 6].copy_from_slice(&(head_len as u16).to_be_bytes());
+}
+
+/// Takes the next frame from the front of a batch; nothing at its end.
+pub fn take<H: DeserializeOwned>(batch: &mut Bytes) -> Result<Option<(H, Option<Message>)>, Unreadable> {
+    if batch.is_empty() {
+        return Ok(None);
+    }
+    let len = batch.try_get_u32().map_err(|_| Unreadable("no frame length"))? as usize;
+    if batch.len() < len {
+        return Err(Unreadable("shorter than its frame"));
+    }
+    let mut frame = batch.split_to(len);
+    let head_len = usize::from(frame.try_get_u16().map_err(|_| Unreadable("no head length"))?);
+    if frame.len() < head_len {
+        return Err(Unreadable("shorter than its head"));
+    }
+    let head = postcard::from_bytes(&frame.split_to(head_len)).map_err(|_| Unreadable("head"))?;
+    let message = if frame.is_empty() { None } else { Some(Message::decode(&mut frame)?) };
+    Ok(Some((head, message)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_gives_back_its_frames_in_order() {
+        let mut out = BytesMut::new();
+        let message = Message { topic: "聊天/大厅".into(), payload: "hi".into(), ..Message::default() };
+        let publish = ToEdge::Publish { plain: true, shares: vec![("g".into(), "a/#".into())] };
+        put(&mut out, &publish, Some(&message));
+        put(&mut out, &ToEdge::Credit { bytes: 7 }, None);
+        let whole = out.freeze();
+        let mut batch = whole.clone();
+        assert_eq!(take(&mut batch), Ok(Some((publish, Some(message)))));
+        assert_eq!(take(&mut batch), Ok(Some((ToEdge::Credit { bytes: 7 }, None))));
+        assert_eq!(take::<ToEdge>(&mut batch), Ok(None));
+        for end in 1..whole.len() {
+            let mut cut = whole.slice(..end);
+            while let Ok(Some(_)) = take::<ToEdge>(&mut cut) {}
+        }
+    }
+}

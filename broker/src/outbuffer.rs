@@ -1,0 +1,131 @@
+//! Bytes that wait to be written to one client.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Payloads from this size on are shared between receivers; smaller ones are cheaper to copy than to count.
+const SHARE_FROM: usize = 2048;
+
+/// Segments that one vectored write takes at most.
+pub const SLICES: usize = 16;
+
+/// Bytes that wait to be written to one client: copied packets, and shared payloads between them.
+#[derive(Debug, Default)]
+pub struct OutBuffer {
+    sealed: VecDeque<Bytes>,
+    sealed_len: usize,
+    tail: BytesMut,
+}
+
+impl OutBuffer {
+    /// Where small packets are encoded to.
+    pub fn tail(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+
+    /// Appends a payload, shared if that is worth it.
+    pub fn push(&mut self, payload: &Bytes) {
+        if payload.len() < SHARE_FROM {
+            return self.tail.extend_from_slice(payload);
+        }
+        self.seal();
+        self.sealed_len += payload.len();
+        self.sealed.push_back(payload.clone());
+    }
+
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.sealed_len + self.tail.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The segments in front, for one vectored write; gives back how many there are.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
+        let parts = self.sealed.iter().map(|part| &part[..]).chain(std::iter::once(&self.tail[..]));
+        let mut count = 0;
+        for (slice, part) in slices.iter_mut().zip(parts.filter(|part| !part.is_empty())) {
+            *slice = IoSlice::new(part);
+            count += 1;
+        }
+        count
+    }
+
+    /// Takes away what was written.
+    pub fn advance(&mut self, mut written: usize) {
+        while let Some(front) = self.sealed.front_mut() {
+            let step = written.min(front.len());
+            front.advance(step);
+            written -= step;
+            self.sealed_len -= step;
+            if !front.is_empty() {
+                return;
+            }
+            self.sealed.pop_front();
+        }
+        self.tail.advance(written);
+    }
+
+    /// Takes everything out, as one piece.
+    pub fn take(&mut self) -> Bytes {
+        if self.sealed.is_empty() {
+            return self.tail.split().freeze();
+        }
+        let mut all = BytesMut::with_capacity(self.len());
+        self.sealed.drain(..).for_each(|part| all.extend_from_slice(&part));
+        self.sealed_len = 0;
+        all.extend_from_slice(&self.tail.split());
+        all.freeze()
+    }
+
+    /// Gives memory back once there is nothing to write.
+    pub fn release(&mut self) {
+        if self.is_empty() {
+            *self = OutBuffer::default();
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.sealed_len += self.tail.len();
+            self.sealed.push_back(self.tail.split().freeze());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(
+            parts in prop::collection::vec((0usize..5000, any::<u8>()), 0..30),
+            steps in prop::collection::vec(1usize..6000, 1..200),
+        ) {
+            let (mut buffer, mut want, mut got) = (OutBuffer::default(), Vec::new(), Vec::new());
+            for (len, byte) in parts {
+                let part = Bytes::from(vec![byte; len]);
+                want.extend_from_slice(&part);
+                buffer.push(&part);
+            }
+            prop_assert_eq!(buffer.len(), want.len());
+            for step in steps {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let count = buffer.slices(&mut slices);
+                let front: Vec<u8> = slices[..count].iter().flat_map(|s| s.iter().copied()).take(step).collect();
+                buffer.advance(front.len());
+                got.extend(front);
+            }
+            got.extend_from_slice(&buffer.take());
+            prop_assert_eq!(got, want);
+            prop_assert!(buffer.is_empty());
+        }
+    }
+}

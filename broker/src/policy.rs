@@ -1,0 +1,100 @@
+//! What the broker asks of the house: who is this, and may they do that. The bridge answers.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::lane::{Device, Errand};
+use crate::topic::TopicFilter;
+
+/// Which door a connection came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// MQTT over TCP.
+    Mqtt,
+    /// MQTT over WebSocket.
+    WebSocket,
+    /// The demo door without passwords, where a client's own id is its topic (`compat.bare_client_id`).
+    BareClientId,
+}
+
+/// What a CONNECT says about who is there.
+#[derive(Debug, Clone)]
+pub struct LoginRequest {
+    /// Through which door.
+    pub door: Door,
+    /// Where from.
+    pub peer: SocketAddr,
+    /// Client id, already assigned if the client sent none.
+    pub client: ByteString,
+    /// User name.
+    pub username: Option<ByteString>,
+    /// Password.
+    pub password: Option<Bytes>,
+}
+
+/// Who is on the other side of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// User and client id.
+    pub device: Device,
+    /// What the user calls this device: the client id without the user's name in front.
+    pub kind: ByteString,
+    /// Through which door they came.
+    pub door: Door,
+}
+
+/// Why a login was refused, with the codes of both protocol generations (MQTT 5 §3.2.2.2, MQTT 3.1.1 table 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginRefusal {
+    /// Wrong user name or password, or none.
+    BadCredentials,
+    /// These credentials may not connect so.
+    NotAuthorized(&'static str),
+    /// Nobody can be checked now.
+    Unavailable,
+}
+
+/// What becomes of a publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishVerdict {
+    /// Ordinary publish/subscribe.
+    Plain(RetainRule),
+    /// The bridge does it.
+    Errand(Errand),
+    /// Refused, and why.
+    Denied(&'static str),
+}
+
+/// Whether a message becomes the retained message of its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetainRule {
+    /// As the publisher says.
+    AsSent,
+    /// Whatever the publisher says.
+    Always,
+    /// Not this one: what is retained stays.
+    Never,
+}
+
+/// A future that need not stay on one thread.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The one decision function, for every path that a message takes.
+pub trait Policy: Send + Sync {
+    /// Who is this?
+    fn login(&self, request: LoginRequest) -> Answer<'_, Result<Identity, LoginRefusal>>;
+
+    /// May they publish this here, and what becomes of it? `payload` is looked at for live location only.
+    fn publish(&self, who: &Identity, topic: &str, payload: &[u8]) -> PublishVerdict;
+
+    /// May they subscribe to this? What a wildcard lets through beyond their rights is held back by
+    /// [`Policy::receive`].
+    fn subscribe(&self, who: &Identity, filter: &TopicFilter) -> Result<(), &'static str>;
+
+    /// May they get a message of this topic?
+    fn receive(&self, who: &Identity, topic: &str) -> bool;
+}

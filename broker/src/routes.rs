@@ -1,0 +1,113 @@
+//! The routing table: which edges want a topic, and whether a persistent session is among those who do.
+//!
+//! Small and read-mostly; an edge changes it when the first subscriber of a filter comes or the last one goes, before
+//! the SUBACK. One look-up tells a publish where to go.
+
+use std::sync::{PoisonError, RwLock};
+
+use bytestring::ByteString;
+
+use crate::trie::Trie;
+
+/// Somebody who wants a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Want {
+    /// An ordinary subscription on this edge.
+    Edge(u8),
+    /// A persistent session, at QoS 1 or 2: the bridge queues for it.
+    Durable,
+    /// A member of this share group on this edge, of a connection that does not outlive itself.
+    Share(ByteString, u8),
+    /// A member of this share group in a persistent session, at QoS 1 or 2: the bridge chooses.
+    DurableShare(ByteString),
+}
+
+/// Where a publish goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Route {
+    /// A bit for each edge.
+    pub edges: u64,
+    /// Whether the bridge has to queue it.
+    pub durable: bool,
+    /// For each share group and filter the edges that have members: (group, filter, edge, members).
+    pub shares: Vec<(ByteString, ByteString, u8, u32)>,
+    /// Share groups and filters in which persistent sessions take part.
+    pub durable_shares: Vec<(ByteString, ByteString)>,
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub struct Routes {
+    wants: RwLock<Trie<Want, (u32, ByteString)>>,
+}
+
+impl Routes {
+    /// One more subscriber of this kind.
+    pub fn add(&self, filter: &ByteString, want: Want) {
+        let mut wants = self.wants.write().unwrap_or_else(PoisonError::into_inner);
+        match wants.get_mut(filter, &want) {
+            Some((count, _)) => *count += 1,
+            None => drop(wants.insert(filter, want, (1, filter.clone()))),
+        }
+    }
+
+    /// One less.
+    pub fn remove(&self, filter: &ByteString, want: &Want) {
+        let mut wants = self.wants.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some((count, _)) = wants.get_mut(filter, want) {
+            *count -= 1;
+            if *count == 0 {
+                wants.remove(filter, want);
+            }
+        }
+    }
+
+    /// Where a message of this topic goes; `route` is used again to save allocations.
+    pub fn look_up(&self, topic: &str, route: &mut Route) {
+        route.edges = 0;
+        route.durable = false;
+        route.shares.clear();
+        route.durable_shares.clear();
+        let wants = self.wants.read().unwrap_or_else(PoisonError::into_inner);
+        wants.for_each_match(topic, |want, (count, filter)| match want {
+            Want::Edge(edge) => route.edges |= 1 << edge,
+            Want::Durable => route.durable = true,
+            Want::Share(group, edge) => route.shares.push((group.clone(), filter.clone(), *edge, *count)),
+            Want::DurableShare(group) => route.durable_shares.push((group.clone(), filter.clone())),
+        });
+    }
+
+    /// How many different wants there are.
+    pub fn len(&self) -> usize {
+        self.wants.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether nobody wants anything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_forgets() {
+        let (routes, mut route) = (Routes::default(), Route::default());
+        let filter = ByteString::from("a/+");
+        let share = Want::Share("g".into(), 1);
+        for want in [Want::Edge(0), Want::Edge(0), Want::Edge(1), Want::Durable, share.clone()] {
+            routes.add(&filter, want);
+        }
+        routes.look_up("a/b", &mut route);
+        assert_eq!((route.edges, route.durable, route.shares.len()), (0b11, true, 1));
+        for want in [Want::Edge(0), Want::Edge(1), Want::Durable, share] {
+            routes.remove(&filter, &want);
+        }
+        routes.look_up("a/b", &mut route);
+        assert_eq!((route.edges, route.durable, route.shares.len()), (0b1, false, 0));
+        routes.remove(&filter, &Want::Edge(0));
+        assert!(routes.is_empty());
+    }
+}

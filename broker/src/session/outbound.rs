@@ -1,0 +1,361 @@
+//! Deliveries to the client: the window of QoS 1 and 2 messages in flight, what waits behind it, and stored messages.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::fanout::{Fanout, shape};
+use super::reader::Reader;
+use super::{Command, Delivery, SessionLimits, Wire};
+use crate::clock::Millis;
+use crate::codec::encode::{self, AckKind, AckNotes};
+use crate::codec::{QoS, Version};
+use crate::lane::Source;
+use crate::message::Message;
+
+/// Packet identifiers of queue entries follow from their position, so they are the same after a crash; all other
+/// messages take the upper half.
+const FIRST_FREE_ID: u16 = 0x8000;
+
+/// What became of a message for this client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// In the out buffer.
+    Sent,
+    /// In flight is full: it waits.
+    Waits,
+    /// Too many wait already.
+    Dropped,
+    /// Larger than the client takes (§3.1.2.11.4).
+    TooLarge,
+}
+
+/// A stored message on its way to one client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Position in its source.
+    pub position: u64,
+    /// The message.
+    pub message: Arc<Message>,
+    /// Lower of publish and grant.
+    pub qos: QoS,
+    /// The retain flag to show.
+    pub retain: bool,
+    /// Subscription identifiers that matched.
+    pub ids: SmallVec<[u32; 1]>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    window: usize,
+    /// Whether messages in flight are kept to be sent again.
+    keep: bool,
+    last_id: u16,
+    in_flight: VecDeque<InFlight>,
+    waiting: VecDeque<Parcel>,
+    waiting_bytes: usize,
+    queue: Option<Box<Reader>>,
+    inbox: Option<Box<Reader>>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    packet_id: u16,
+    stage: Stage,
+    /// Where it is stored, if it is.
+    stored: Option<(Source, u64)>,
+    /// The message, if it may have to be sent again.
+    parcel: Option<Parcel>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// PUBLISH sent.
+    Sent,
+    /// PUBREC came; the bridge is asked to remember it.
+    Recording,
+    /// PUBREL sent.
+    Released,
+}
+
+#[derive(Debug)]
+struct Parcel {
+    message: Arc<Message>,
+    qos: QoS,
+    retain: bool,
+    ids: SmallVec<[u32; 1]>,
+}
+
+impl Outbound {
+    pub(super) fn begin(&mut self, window: u16, keep: bool) {
+        self.window = usize::from(window);
+        self.keep = keep;
+    }
+
+    pub(super) fn suspend(&mut self, lives_on: bool) {
+        self.queue = None;
+        self.inbox = None;
+        self.keep = lives_on;
+        if !lives_on {
+            self.in_flight.clear();
+            self.waiting.clear();
+            self.waiting_bytes = 0;
+        }
+    }
+
+    /// Sends again what is in flight, in the order in which it was sent (§4.4, §4.6).
+    pub(super) fn resend(&mut self, version: Version, wire: &mut Wire<'_>, now: Millis) {
+        for flight in &self.in_flight {
+            match (flight.stage, &flight.parcel, flight.stored) {
+                (Stage::Sent, Some(parcel), _) => {
+                    let shape = shape(version.is_v5(), parcel.qos, parcel.retain);
+                    let mut fan = Fanout::of_shared(&parcel.message, now);
+                    fan.write(wire.out, shape, flight.packet_id, true, &parcel.ids, usize::MAX);
+                }
+                (Stage::Recording, _, Some((_, position))) => {
+                    wire.commands.push(Command::Received { position, packet_id: flight.packet_id });
+                }
+                (Stage::Released, ..) => send_pubrel(version, flight.packet_id, wire),
+                _ => {}
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn deliver(
+        &mut self,
+        version: Version,
+        max: usize,
+        limits: &SessionLimits,
+        fan: &mut Fanout<'_>,
+        to: Delivery<'_>,
+        wire: &mut Wire<'_>,
+    ) -> Delivered {
+        if to.qos == QoS::AtMostOnce {
+            let sent = fan.write(wire.out, shape(version.is_v5(), to.qos, to.retain), 0, false, to.ids, max);
+            return if sent { Delivered::Sent } else { Delivered::TooLarge };
+        }
+        if !self.waiting.is_empty() || self.is_full() {
+            return self.wait(limits, fan, to);
+        }
+        let Some(packet_id) = self.free_id() else { return self.wait(limits, fan, to) };
+        let shape = shape(version.is_v5(), to.qos, to.retain);
+        if !fan.write(wire.out, shape, packet_id, false, to.ids, max) {
+            return Delivered::TooLarge;
+        }
+        self.last_id = packet_id;
+        let parcel = self.keep.then(|| parcel(fan, to));
+        self.in_flight.push_back(InFlight { packet_id, stage: Stage::Sent, stored: None, parcel });
+        Delivered::Sent
+    }
+
+    fn wait(&mut self, limits: &SessionLimits, fan: &mut Fanout<'_>, to: Delivery<'_>) -> Delivered {
+        let bytes = self.waiting_bytes + fan.message().payload.len();
+        let full = self.waiting.len() >= limits.waiting_messages || bytes > limits.waiting_bytes;
+        if full && !to.unbounded {
+            return Delivered::Dropped;
+        }
+        if !to.unbounded {
+            self.waiting_bytes = bytes;
+        }
+        self.waiting.push_back(parcel(fan, to));
+        Delivered::Waits
+    }
+
+    fn is_full(&self) -> bool {
+        self.in_flight.len() >= self.window
+    }
+
+    /// The next packet identifier of the upper half. They go round, so only the oldest one in flight can be in the way.
+    fn free_id(&self) -> Option<u16> {
+        let id = if self.last_id < FIRST_FREE_ID || self.last_id == u16::MAX { FIRST_FREE_ID } else { self.last_id + 1 };
+        let oldest = self.in_flight.iter().find(|flight| flight.packet_id >= FIRST_FREE_ID);
+        (oldest.map(|flight| flight.packet_id) != Some(id)).then_some(id)
+    }
+
+    /// Fills the window: first what waited, then stored messages.
+    pub(super) fn pump(&mut self, version: Version, max: usize, me: &str, now: Millis, wire: &mut Wire<'_>) {
+        while !self.is_full() && !self.waiting.is_empty() {
+            let Some(packet_id) = self.free_id() else { break };
+            let Some(next) = self.waiting.pop_front() else { break };
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(next.message.payload.len());
+            if !next.message.is_expired(now) {
+                self.last_id = packet_id;
+                self.send(version, max, packet_id, next, None, now, wire);
+            }
+        }
+        self.pump_reader(Source::Queue, version, max, me, now, wire);
+        self.pump_reader(Source::Inbox, version, max, me, now, wire);
+    }
+
+    fn pump_reader(&mut self, source: Source, version: Version, max: usize, me: &str, now: Millis, wire: &mut Wire<'_>) {
+        let Some(mut reader) = self.reader_mut(source).take() else { return };
+        while let Some(entry) = reader.peek() {
+            let tracked = entry.qos != QoS::AtMostOnce;
+            let mine = source == Source::Inbox && *entry.message.publisher == *me;
+            let packet_id = match source {
+                _ if !tracked || mine => Some(0),
+                _ if self.is_full() => None,
+                Source::Queue => reader.packet_id(),
+                Source::Inbox => self.free_id(),
+            };
+            let Some(packet_id) = packet_id else { break };
+            let Some(entry) = reader.take() else { break };
+            let position = entry.position;
+            let parcel = Parcel { message: entry.message, qos: entry.qos, retain: entry.retain, ids: entry.ids };
+            let skip = mine || parcel.message.is_expired(now);
+            if packet_id >= FIRST_FREE_ID {
+                self.last_id = packet_id;
+            }
+            // What is not sent counts as taken: it is the sender's own, has expired, or is larger than the client takes.
+            if skip || !self.send(version, max, packet_id, parcel, Some((source, position)), now, wire) {
+                reader.taken(position, wire);
+            }
+        }
+        reader.want_more(wire);
+        *self.reader_mut(source) = Some(reader);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn send(
+        &mut self,
+        version: Version,
+        max: usize,
+        packet_id: u16,
+        parcel: Parcel,
+        stored: Option<(Source, u64)>,
+        now: Millis,
+        wire: &mut Wire<'_>,
+    ) -> bool {
+        let shape = shape(version.is_v5(), parcel.qos, parcel.retain);
+        let sent =
+            Fanout::of_shared(&parcel.message, now).write(wire.out, shape, packet_id, false, &parcel.ids, max);
+        if sent && parcel.qos != QoS::AtMostOnce {
+            let parcel = self.keep.then_some(parcel);
+            self.in_flight.push_back(InFlight { packet_id, stage: Stage::Sent, stored, parcel });
+        }
+        sent
+    }
+
+    /// PUBACK, or a PUBREC that refuses: the message is done with.
+    pub(super) fn acknowledged(&mut self, packet_id: u16, wire: &mut Wire<'_>) {
+        let Some(at) = self.position(packet_id, Stage::Sent) else { return };
+        let stored = self.in_flight.remove(at).and_then(|flight| flight.stored);
+        self.taken(stored, wire);
+    }
+
+    /// PUBREC: the message is the client's now.
+    pub(super) fn received(&mut self, packet_id: u16, version: Version, wire: &mut Wire<'_>) {
+        let Some(at) = self.position(packet_id, Stage::Sent) else {
+            if self.position(packet_id, Stage::Recording).is_none() {
+                // Known or not, PUBREL is the answer; an unknown one says so in MQTT 5 (§3.6.2.1).
+                let known = self.position(packet_id, Stage::Released).is_some();
+                let code = if known { 0 } else { 0x92 };
+                encode::ack(wire.out.tail(), version, AckKind::PubRel, packet_id, code, &AckNotes::default());
+            }
+            return;
+        };
+        let flight = &mut self.in_flight[at];
+        flight.parcel = None;
+        if let Some((Source::Queue, position)) = flight.stored {
+            flight.stage = Stage::Recording;
+            wire.commands.push(Command::Received { position, packet_id });
+        } else {
+            flight.stage = Stage::Released;
+            send_pubrel(version, packet_id, wire);
+        }
+    }
+
+    pub(super) fn released(&mut self, packet_id: u16, version: Version, wire: &mut Wire<'_>) {
+        if let Some(at) = self.position(packet_id, Stage::Recording) {
+            self.in_flight[at].stage = Stage::Released;
+            send_pubrel(version, packet_id, wire);
+        }
+    }
+
+    /// PUBCOMP.
+    pub(super) fn completed(&mut self, packet_id: u16, wire: &mut Wire<'_>) {
+        let Some(at) = self.position(packet_id, Stage::Released) else { return };
+        let stored = self.in_flight.remove(at).and_then(|flight| flight.stored);
+        if let Some((Source::Queue, position)) = stored {
+            if let Some(reader) = &mut self.queue {
+                reader.free(position);
+            }
+            wire.commands.push(Command::Completed(packet_id));
+        } else {
+            self.taken(stored, wire);
+        }
+    }
+
+    /// Packet identifiers that stood on disk between PUBREC and PUBCOMP.
+    pub(super) fn restore_released(&mut self, packet_ids: impl IntoIterator<Item = u16>) {
+        let flight = |packet_id| InFlight { packet_id, stage: Stage::Released, stored: Some((Source::Queue, 0)), parcel: None };
+        self.in_flight.extend(packet_ids.into_iter().map(flight));
+    }
+
+    fn taken(&mut self, stored: Option<(Source, u64)>, wire: &mut Wire<'_>) {
+        let Some((source, position)) = stored else { return };
+        match self.reader_mut(source) {
+            Some(reader) => reader.taken(position, wire),
+            None => wire.commands.push(Command::Taken { source, position }),
+        }
+    }
+
+    fn position(&self, packet_id: u16, stage: Stage) -> Option<usize> {
+        self.in_flight.iter().position(|flight| flight.packet_id == packet_id && flight.stage == stage)
+    }
+
+    pub(super) fn attach(&mut self, source: Source, qos: QoS) {
+        let in_flight = self.in_flight.iter().filter_map(|flight| flight.stored);
+        let positions = in_flight.filter(|(from, _)| *from == source).map(|(_, position)| position).collect();
+        *self.reader_mut(source) = Some(Box::new(Reader::new(source, qos, positions)));
+    }
+
+    pub(super) fn detach(&mut self, source: Source) {
+        *self.reader_mut(source) = None;
+    }
+
+    pub(super) fn attached(&self, source: Source) -> Option<QoS> {
+        let reader = if source == Source::Queue { &self.queue } else { &self.inbox };
+        reader.as_ref().map(|reader| reader.qos)
+    }
+
+    pub(super) fn entry(&mut self, source: Source, entry: Entry, fetched: bool) {
+        if let Some(reader) = self.reader_mut(source) {
+            reader.entry(entry, fetched);
+        }
+    }
+
+    pub(super) fn page(&mut self, source: Source, next: u64, more: bool) {
+        if let Some(reader) = self.reader_mut(source) {
+            reader.page(next, more);
+        }
+    }
+
+    pub(super) fn behind(&mut self) {
+        [&mut self.queue, &mut self.inbox].into_iter().flatten().for_each(|reader| reader.behind());
+    }
+
+    fn reader_mut(&mut self, source: Source) -> &mut Option<Box<Reader>> {
+        match source {
+            Source::Queue => &mut self.queue,
+            Source::Inbox => &mut self.inbox,
+        }
+    }
+}
+
+impl super::Session {
+    /// Packet identifiers that stood on disk between PUBREC and PUBCOMP.
+    pub fn restore_released(&mut self, packet_ids: impl IntoIterator<Item = u16>) {
+        self.outbound.restore_released(packet_ids);
+    }
+}
+
+fn parcel(fan: &mut Fanout<'_>, to: Delivery<'_>) -> Parcel {
+    Parcel { message: fan.shared(), qos: to.qos, retain: to.retain, ids: SmallVec::from_slice(to.ids) }
+}
+
+fn send_pubrel(version: Version, packet_id: u16, wire: &mut Wire<'_>) {
+    encode::ack(wire.out.tail(), version, AckKind::PubRel, packet_id, 0, &AckNotes::default());
+}

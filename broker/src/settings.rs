@@ -1,0 +1,112 @@
+//! The configuration in the form in which the broker uses it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hubbub_config::Config;
+
+use crate::codec::Limits;
+use crate::retained::RetainedLimits;
+use crate::session::SessionLimits;
+use crate::spine::SpineSettings;
+use crate::topic::TopicLimits;
+use crate::websocket;
+
+/// What the broker needs to know; one copy for all edges.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Addresses for MQTT over TCP.
+    pub mqtt: Vec<SocketAddr>,
+    /// Addresses for MQTT over WebSocket.
+    pub websocket: Vec<SocketAddr>,
+    /// The demo door without passwords.
+    pub bare_client_id: Option<SocketAddr>,
+    /// What an upgrade has to satisfy.
+    pub door: websocket::Door,
+    /// Edges, one thread each; at most [`MAX_EDGES`].
+    pub edges: u8,
+    /// Connections in all.
+    pub connections: usize,
+    /// From accepting a connection to its CONNECT.
+    pub connect_deadline: Duration,
+    /// Packets before the login.
+    pub before_login: Limits,
+    /// Packets after the login.
+    pub after_login: Limits,
+    /// Bytes that an edge reads at once.
+    pub read_buffer: usize,
+    /// Bytes that may wait for one client.
+    pub outbound_bytes: usize,
+    /// Seconds that a session may outlive its connection; also the life of a persistent session of 3.x.
+    pub expiry_max: u32,
+    /// Seconds; a longer keep-alive is named in the log (R9).
+    pub keep_alive_warn: u16,
+    /// Bytes that an edge may have on the way to the bridge before it stops reading.
+    pub credit_bytes: u64,
+    /// Sizes of a session.
+    pub session: SessionLimits,
+    /// How much may be retained.
+    pub retained: RetainedLimits,
+    /// The spine.
+    pub spine: SpineSettings,
+}
+
+/// A route names edges by the bits of a number.
+pub const MAX_EDGES: usize = 64;
+
+impl Settings {
+    /// From the whole configuration.
+    pub fn new(config: &Config) -> Settings {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let wanted = if config.server.edges == 0 { cores } else { config.server.edges };
+        let edges = wanted.min(MAX_EDGES) as u8;
+        let limits = &config.limits;
+        let packets = |packet_bytes| Limits { packet_bytes, user_properties: limits.user_properties };
+        Settings {
+            mqtt: config.listen.mqtt.clone(),
+            websocket: config.listen.websocket.clone(),
+            bare_client_id: config.compat.listen.filter(|_| config.compat.bare_client_id),
+            door: websocket::Door {
+                path: config.listen.websocket_path.clone(),
+                origins: config.listen.websocket_origins.clone(),
+                max_bytes: limits.packet_bytes,
+            },
+            edges,
+            connections: limits.connections,
+            connect_deadline: limits.connect_deadline,
+            before_login: packets(limits.packet_before_login_bytes),
+            after_login: packets(limits.packet_bytes),
+            read_buffer: limits.read_buffer_bytes,
+            outbound_bytes: limits.outbound_bytes,
+            expiry_max: seconds(config.session.expiry_max),
+            keep_alive_warn: u16::try_from(seconds(config.session.keep_alive_warn)).unwrap_or(u16::MAX),
+            credit_bytes: config.spine.credit_bytes as u64,
+            session: session_limits(config),
+            retained: RetainedLimits { messages: limits.retained_messages, bytes: limits.retained_bytes },
+            spine: SpineSettings {
+                edges,
+                segment_bytes: config.spine.segment_bytes,
+                segments: config.spine.segments,
+                heartbeat: config.spine.heartbeat,
+                stall: config.spine.stall,
+            },
+        }
+    }
+}
+
+fn session_limits(config: &Config) -> SessionLimits {
+    let session = &config.session;
+    SessionLimits {
+        inflight: session.inflight,
+        unanswered: u16::try_from(session.ack_buffer).unwrap_or(u16::MAX),
+        waiting_messages: session.queue_messages,
+        waiting_bytes: session.queue_bytes,
+        subscriptions: config.limits.subscriptions,
+        topic_alias_maximum: session.topic_alias_max,
+        topics: TopicLimits { levels: config.limits.topic_levels, bytes: config.limits.topic_bytes },
+    }
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,47 @@
+//! What all edges and the bridge share: small, read-mostly, or only counted.
+
+use std::sync::Arc;
+
+use ahash::RandomState;
+
+use crate::clock::Clock;
+use crate::counters::Counters;
+use crate::policy::Policy;
+use crate::retained::Retained;
+use crate::routes::Routes;
+use crate::settings::Settings;
+
+/// Shared by all edges.
+pub struct Shared {
+    /// Settings.
+    pub settings: Settings,
+    /// The one clock.
+    pub clock: Clock,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// Retained messages.
+    pub retained: Arc<Retained>,
+    /// Which edge wants what.
+    pub routes: Routes,
+    /// Who may do what.
+    pub policy: Arc<dyn Policy>,
+    home: RandomState,
+}
+
+impl Shared {
+    /// Puts the pieces together.
+    pub fn new(
+        settings: Settings,
+        clock: Clock,
+        counters: Arc<Counters>,
+        retained: Arc<Retained>,
+        policy: Arc<dyn Policy>,
+    ) -> Shared {
+        Shared { settings, clock, counters, retained, routes: Routes::default(), policy, home: RandomState::new() }
+    }
+
+    /// The edge on which all connections of a client id meet, so that taking over needs no agreement between edges.
+    pub fn home_of(&self, client: &str) -> u8 {
+        (self.home.hash_one(client) % u64::from(self.settings.edges)) as u8
+    }
+}

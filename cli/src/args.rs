@@ -1,0 +1,226 @@
+//! The command line as a whole, and the flags that several commands share. Each command's own flags stand with the command.
+
+use crate::client::Retry;
+use crate::client::message::{Draft, PublishProperties, Qos, check_topic};
+use crate::client::options::{Options, Protocol, Session, Tls, Will, fresh_client_id};
+use crate::client::properties::{self, Packet, Property};
+use crate::exit::{Failure, help_tail};
+use crate::{bench, chat, history, publish, settings, subscribe, watch};
+use clap::{ArgAction, Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// An MQTT broker specialised for chat and presence: server, command line and benchmark in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "hubbub", version, disable_help_flag = true, disable_help_subcommand = true)]
+#[command(after_help = help_tail(EXAMPLES))]
+pub struct Cli {
+    /// Print help
+    #[arg(long, global = true, action = ArgAction::Help)]
+    help: Option<bool>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "
+    hubbub pub -u alice -t dm/bob -m hi
+    hubbub sub -u bob -t u/bob/inbox -q 1
+    hubbub chat -u alice bob
+    hubbub config print --default > hubbub.toml";
+
+/// What a person can type.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Publish a message, or a message per line
+    Pub(publish::PubArgs),
+    /// Subscribe and print messages
+    Sub(subscribe::SubArgs),
+    /// Talk with somebody at the terminal
+    Chat(chat::ChatArgs),
+    /// Print the last messages of a conversation
+    History(history::HistoryArgs),
+    /// Print where people are and whether they are online
+    Watch(watch::WatchArgs),
+    /// Check or print the configuration
+    Config(settings::ConfigArgs),
+    /// Measure a broker: throughput, latency, losses, connections
+    Bench(bench::BenchArgs),
+}
+
+impl Command {
+    /// The connection of a client command.
+    pub fn connect_args(&self) -> Option<&ConnectArgs> {
+        match self {
+            Command::Pub(args) => Some(&args.connect),
+            Command::Sub(args) => Some(&args.connect),
+            Command::Chat(args) => Some(&args.connect),
+            Command::History(args) => Some(&args.connect),
+            Command::Watch(args) => Some(&args.connect),
+            _ => None,
+        }
+    }
+}
+
+/// How to reach the server, and as whom.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectArgs {
+    /// Server to connect to
+    #[arg(short = 'h', long, env = "HUBBUB_HOST", default_value = "localhost")]
+    pub host: String,
+    /// Port to connect to [default: 1883, with --cafile 8883]
+    #[arg(short = 'p', long, env = "HUBBUB_PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// User name
+    #[arg(short = 'u', long = "username", visible_alias = "user", env = "HUBBUB_USER")]
+    pub user: Option<String>,
+    /// Password. Others on this machine can see it; the environment variable is safer
+    #[arg(
+        short = 'P',
+        long = "pw",
+        visible_alias = "password",
+        env = "HUBBUB_PASSWORD",
+        hide_env_values = true
+    )]
+    pub password: Option<String>,
+    /// Client id [default: a fresh one]
+    #[arg(short = 'i', long = "id")]
+    pub client_id: Option<String>,
+    /// Keep alive in seconds
+    #[arg(short = 'k', long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(5..))]
+    pub keepalive: u16,
+    /// Secure the connection; believe the certificate authorities in this PEM file
+    #[arg(long, value_name = "FILE")]
+    pub cafile: Option<PathBuf>,
+    /// Our own certificate chain, PEM
+    #[arg(long, value_name = "FILE", requires_all = ["cafile", "key"])]
+    pub cert: Option<PathBuf>,
+    /// The key of our own certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Try again also when the server was never reached: after 0, 2, 4 … 64 seconds
+    #[arg(long)]
+    pub retry: bool,
+    /// Say what goes on, on the standard error
+    #[arg(short = 'd', long)]
+    pub debug: bool,
+}
+
+impl ConnectArgs {
+    /// The options of an MQTT 5 connection with a fresh session.
+    pub fn options(&self, kind: &str) -> Result<Options, Failure> {
+        if self.password.is_some() && self.user.is_none() {
+            return Err(Failure::usage("a password (-P) without a user name (-u)"));
+        }
+        for text in [&self.user, &self.password, &self.client_id].into_iter().flatten() {
+            if text.len() > usize::from(u16::MAX) || text.contains('\0') {
+                return Err(Failure::usage(
+                    "user name, password and client id have at most 65535 bytes, and no null characters",
+                ));
+            }
+        }
+        let identity = self.cert.as_deref().zip(self.key.as_deref());
+        let tls = self.cafile.as_deref().map(|authorities| Tls::read(authorities, identity)).transpose()?;
+        Ok(Options {
+            host: self.host.clone(),
+            port: self.port.unwrap_or(if tls.is_some() { 8883 } else { 1883 }),
+            protocol: Protocol::V5,
+            client_id: self.client_id.clone().unwrap_or_else(|| fresh_client_id(kind)),
+            session: Session::Clean,
+            keep_alive: self.keepalive,
+            login: self.user.clone().map(|user| (user, self.password.clone().unwrap_or_default())),
+            will: None,
+            tls,
+            properties: properties::for_connect(&[]),
+        })
+    }
+
+    /// When to try again, for a command that runs until it is told to stop.
+    pub fn retry(&self) -> Retry {
+        if self.retry { Retry::Always } else { Retry::OnceUp }
+    }
+
+    /// Who we are, for commands that make no sense without a name.
+    pub fn me(&self) -> Result<&str, Failure> {
+        let user = self.user.as_deref().filter(|user| !user.is_empty());
+        user.ok_or_else(|| Failure::usage("who are you? Give your user name with -u or HUBBUB_USER"))
+    }
+}
+
+/// What `pub` and `sub` can say about protocol, session and will.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Protocol")]
+pub struct ProtocolArgs {
+    /// Protocol version: mqttv5 or mqttv311
+    #[arg(short = 'V', long, default_value = "mqttv5", value_name = "VERSION")]
+    pub protocol_version: Protocol,
+    /// Keep the session of this client id (-i) on the server
+    #[arg(short = 'c', long = "disable-clean-session")]
+    pub keep_session: bool,
+    /// Seconds for which the server keeps the session (MQTT 5) [default: for ever with -c]
+    #[arg(short = 'x', long, value_name = "SECONDS")]
+    pub session_expiry_interval: Option<u32>,
+    /// An MQTT 5 property: -D PACKET NAME VALUE, as in -D publish user-property colour red
+    #[arg(short = 'D', long = "property", value_name = "PACKET NAME VALUE", allow_hyphen_values = true)]
+    pub properties: Vec<Property>,
+    /// Topic of the will, a message that the server publishes if we vanish
+    #[arg(long, value_name = "TOPIC")]
+    pub will_topic: Option<String>,
+    /// Payload of the will
+    #[arg(long, value_name = "TEXT", requires = "will_topic", allow_hyphen_values = true)]
+    pub will_payload: Option<String>,
+    /// Quality of service of the will
+    #[arg(long, value_name = "0-2", default_value = "0", requires = "will_topic")]
+    pub will_qos: Qos,
+    /// Shall the server retain the will?
+    #[arg(long, requires = "will_topic")]
+    pub will_retain: bool,
+}
+
+impl ProtocolArgs {
+    /// Adds what these flags say to the options.
+    pub fn apply(&self, connect: &ConnectArgs, options: &mut Options) -> Result<(), Failure> {
+        options.protocol = self.protocol_version;
+        options.properties = properties::for_connect(&self.properties);
+        options.will = self.will()?;
+        if options.protocol == Protocol::V4 && !self.properties.is_empty() {
+            return Err(Failure::usage("properties (-D) are for MQTT 5 (-V mqttv5)"));
+        }
+        if let Some(seconds) = self.session_expiry_interval {
+            options.properties.session_expiry_interval = Some(seconds);
+        }
+        if self.keep_session {
+            if connect.client_id.as_deref().is_none_or(str::is_empty) {
+                return Err(Failure::usage("-c keeps the session of a client id: say which with -i"));
+            }
+            options.session = Session::Keep;
+            options.properties.session_expiry_interval.get_or_insert(u32::MAX);
+        }
+        Ok(())
+    }
+
+    /// No `-D` for a packet that this command does not send.
+    pub fn refuse_properties_of(&self, packet: Packet) -> Result<(), Failure> {
+        if self.properties.iter().any(|property| property.packet == packet) {
+            return Err(Failure::usage(format!("-D {packet:?} has no place here").to_lowercase()));
+        }
+        Ok(())
+    }
+
+    fn will(&self) -> Result<Option<Will>, Failure> {
+        let Some(topic) = self.will_topic.clone() else { return Ok(None) };
+        check_topic(&topic).map_err(|mistake| Failure::usage(format!("--will-topic: {mistake}")))?;
+        let payload = self.will_payload.clone().unwrap_or_default();
+        if payload.len() > usize::from(u16::MAX) {
+            return Err(Failure::usage("--will-payload: at most 65535 bytes"));
+        }
+        let message = Draft {
+            topic,
+            payload: payload.into(),
+            qos: self.will_qos,
+            retain: self.will_retain,
+            properties: PublishProperties::default(),
+        };
+        Ok(Some(Will { message, properties: properties::for_will(&self.properties) }))
+    }
+}

@@ -1,0 +1,184 @@
+//! Which broker, and who we say we are.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use super::process::Process;
+
+/// Connections per local address: below the usual 28,231 ports that Linux hands out for one.
+const CLIENTS_PER_SOURCE: usize = 25_000;
+
+/// Options of every scenario.
+#[derive(Args, Debug)]
+pub struct TargetArgs {
+    /// Broker to drive, MQTT 3.1.1 over TCP
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883")]
+    address: String,
+    /// Drive a broker that is not on this machine. Only with its owner's consent: this is a load generator
+    #[arg(long)]
+    allow_remote: bool,
+    /// User names are this and a number: u0, u1, … Empty: no user name
+    #[arg(long, value_name = "TEXT", default_value = "u")]
+    user_prefix: String,
+    /// Password of all users
+    #[arg(long, value_name = "TEXT")]
+    password: Option<String>,
+    /// Client ids are this, a random number for the run, and a number
+    #[arg(long, value_name = "TEXT", default_value = "bench")]
+    client_prefix: String,
+    /// Handshakes under way at once
+    #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    parallel: u16,
+    /// Process id of the broker, to measure its processor time and memory
+    #[arg(long, value_name = "PID")]
+    broker_pid: Option<u32>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// The checked form of [`TargetArgs`].
+pub struct Target {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// Random per run.
+    pub run: u32,
+    /// Handshakes under way at once.
+    pub parallel: usize,
+    /// The broker's process, if it is to be measured.
+    pub broker: Option<Process>,
+    /// Reports are for machines.
+    pub json: bool,
+    /// Password of all users.
+    pub password: Option<String>,
+    user_prefix: String,
+    client_prefix: String,
+}
+
+/// One client to be: who it is, and what it subscribes to.
+#[derive(Clone)]
+pub struct Client {
+    /// Client id.
+    pub id: String,
+    /// User name, if any.
+    pub user: Option<String>,
+    /// Topic filter and QoS, if it subscribes.
+    pub subscription: Option<(String, u8)>,
+    /// Clean session.
+    pub clean: bool,
+}
+
+impl TargetArgs {
+    /// Resolves and checks. Fails for an unknown host, a broker elsewhere, or a process that is not there.
+    pub fn check(&self) -> Result<Target> {
+        let address = resolve(&self.address)?;
+        if !address.ip().is_loopback() && !self.allow_remote {
+            bail!("{address} is not on this machine; --allow-remote permits that, if its owner does");
+        }
+        if self.password.is_some() && self.user_prefix.is_empty() {
+            bail!("--password needs user names, but --user-prefix is empty");
+        }
+        Ok(Target {
+            address,
+            run: RandomState::new().build_hasher().finish() as u32,
+            parallel: usize::from(self.parallel),
+            broker: self.broker_pid.map(Process::with_pid).transpose().context("--broker-pid")?,
+            json: self.json,
+            password: self.password.clone(),
+            user_prefix: self.user_prefix.clone(),
+            client_prefix: self.client_prefix.clone(),
+        })
+    }
+}
+
+impl Target {
+    /// Name of user `number`; empty when users have no names.
+    pub fn user(&self, number: usize) -> String {
+        if self.user_prefix.is_empty() { String::new() } else { format!("{}{number}", self.user_prefix) }
+    }
+
+    /// Client `number`, who subscribes to nothing.
+    pub fn client(&self, number: usize) -> Client {
+        let id = format!("{}-{:08x}-{number}", self.client_prefix, self.run);
+        let user = Some(self.user(number)).filter(|name| !name.is_empty());
+        Client { id, user, subscription: None, clean: true }
+    }
+
+    /// A topic of this run only.
+    pub fn topic(&self, tail: impl std::fmt::Display) -> String {
+        format!("bench/{:08x}/{tail}", self.run)
+    }
+
+    /// Local address for client `number` of `total`: several only where one would run out of ports.
+    pub fn source(&self, number: usize, total: usize) -> Option<IpAddr> {
+        let spread =
+            total > CLIENTS_PER_SOURCE && matches!(self.address.ip(), IpAddr::V4(ip) if ip.is_loopback());
+        spread.then(|| IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + (number / CLIENTS_PER_SOURCE).min(253) as u8)))
+    }
+}
+
+impl Client {
+    /// The same client with a subscription.
+    pub fn subscribing(mut self, filter: String, qos: u8) -> Self {
+        self.subscription = Some((filter, qos));
+        self
+    }
+
+    /// The same client, with a session that outlives the connection if `persistent`.
+    pub fn persistent(mut self, persistent: bool) -> Self {
+        self.clean = !persistent;
+        self
+    }
+}
+
+fn resolve(address: &str) -> Result<SocketAddr> {
+    let mut found = address.to_socket_addrs().with_context(|| format!("--address {address}"))?;
+    found.next().with_context(|| format!("--address {address}: the name has no address"))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        target: TargetArgs,
+    }
+
+    /// For the tests of other modules: everything by default, but the address.
+    pub(in super::super) fn target_at(address: SocketAddr) -> Target {
+        check(&["--address", &address.to_string()]).unwrap()
+    }
+
+    fn check(arguments: &[&str]) -> Result<Target> {
+        Line::parse_from([&["bench"], arguments].concat()).target.check()
+    }
+
+    #[test]
+    fn a_broker_elsewhere_needs_permission() {
+        let refused = check(&["--address", "192.0.2.1:1883"]).err().unwrap();
+        assert!(refused.to_string().contains("--allow-remote"), "{refused}");
+        assert!(check(&["--address", "192.0.2.1:1883", "--allow-remote"]).is_ok());
+    }
+
+    #[test]
+    fn client_ids_of_two_runs_differ_and_users_do_not() {
+        let (one, two) = (check(&[]).unwrap().client(3), check(&[]).unwrap().client(3));
+        assert_ne!(one.id, two.id);
+        assert_eq!((one.user.as_deref(), two.user.as_deref()), (Some("u3"), Some("u3")));
+        assert_eq!(check(&["--user-prefix", ""]).unwrap().client(3).user, None);
+    }
+
+    #[test]
+    fn many_clients_spread_over_local_addresses() {
+        let target = check(&[]).unwrap();
+        assert_eq!(target.source(24_999, 25_000), None);
+        assert_eq!(target.source(25_000, 60_000), Some(IpAddr::from([127, 0, 0, 2])));
+        assert_eq!(target.source(59_999, 60_000), Some(IpAddr::from([127, 0, 0, 3])));
+    }
+}

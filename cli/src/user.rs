@@ -1,0 +1,158 @@
+//! `hubbub user`: who may log in.
+//!
+//! With the server stopped the accounts are changed in its store; while it runs it holds the store, and is asked to do it.
+
+use crate::admin::Admin;
+use crate::exit::{Exit, Failure, help_tail};
+use crate::settings;
+use clap::{Args, Subcommand};
+use hubbub_bridge::store::{self, Store, StoreError};
+use hubbub_bridge::users::{self, UserError};
+use hubbub_config::{Config, Engine};
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Adds, lists and removes the people who may log in. Works with the server stopped or running.
+#[derive(Debug, Args)]
+#[command(after_help = help_tail(EXAMPLES))]
+pub struct UserArgs {
+    /// The configuration file, which says where the store is [default: hubbub.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "HUBBUB_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    action: Action,
+}
+
+const EXAMPLES: &str = "
+    hubbub user add alice
+    pwgen 20 1 | tee alice.password | hubbub user add alice --password-stdin
+    hubbub user passwd alice
+    hubbub user list";
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Add a user; asks for the password
+    Add(Account),
+    /// Give a user another password
+    Passwd(Account),
+    /// List the names of all users
+    List,
+    /// Remove a user; messages stay
+    Remove {
+        /// Name of the user
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Account {
+    /// Name of the user
+    name: String,
+    /// Read the password from the first line of the standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// The password. Others on this machine can see it: better let the command ask, or use --password-stdin
+    #[arg(short = 'P', long = "password", conflicts_with = "password_stdin")]
+    password: Option<String>,
+}
+
+/// Changes or lists the accounts.
+pub fn run(args: UserArgs) -> anyhow::Result<()> {
+    let config = settings::load(args.config.as_deref())?;
+    if let Action::Add(Account { name, .. }) | Action::Passwd(Account { name, .. }) = &args.action {
+        users::check_name(name)?;
+    }
+    let place = Place::find(&config)?;
+    match args.action {
+        Action::Add(account) => place.add(&account.name, &account.password()?)?,
+        Action::Passwd(account) => place.passwd(&account.name, &account.password()?)?,
+        Action::Remove { name } => place.remove(&name)?,
+        Action::List => {
+            let mut out = std::io::stdout().lock();
+            for name in place.list()? {
+                writeln!(out, "{name}")?;
+            }
+            out.flush()?;
+        }
+    }
+    Ok(())
+}
+
+/// Where accounts are changed.
+enum Place {
+    Store(Arc<dyn Store>),
+    Server(Admin),
+}
+
+impl Place {
+    fn find(config: &Config) -> anyhow::Result<Place> {
+        if config.store.engine == Engine::Memory {
+            return Ok(Place::Server(Admin::find(config)?));
+        }
+        match store::open(&config.store) {
+            Ok(store) => Ok(Place::Store(store)),
+            Err(StoreError::Locked(_)) => Ok(Place::Server(Admin::find(config)?)),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    fn add(&self, name: &str, password: &str) -> anyhow::Result<()> {
+        match self {
+            Place::Store(store) => Ok(users::add(store.as_ref(), name, password)?),
+            Place::Server(admin) => admin.change("add", name, Some(password)),
+        }
+    }
+
+    fn passwd(&self, name: &str, password: &str) -> anyhow::Result<()> {
+        match self {
+            Place::Store(store) => Ok(users::passwd(store.as_ref(), name, password)?),
+            Place::Server(admin) => admin.change("passwd", name, Some(password)),
+        }
+    }
+
+    fn remove(&self, name: &str) -> anyhow::Result<()> {
+        match self {
+            Place::Store(store) => Ok(users::remove(store.as_ref(), name)?),
+            Place::Server(admin) => admin.change("remove", name, None),
+        }
+    }
+
+    fn list(&self) -> anyhow::Result<Vec<String>> {
+        match self {
+            Place::Store(store) => Ok(users::list(store.as_ref())?),
+            Place::Server(admin) => admin.list(),
+        }
+    }
+}
+
+impl Account {
+    fn password(&self) -> anyhow::Result<String> {
+        let password = match &self.password {
+            Some(password) => password.clone(),
+            None if self.password_stdin => first_line()?,
+            None if std::io::stdin().is_terminal() => ask_twice(&self.name)?,
+            None => {
+                return Err(Failure::usage("no terminal to ask for the password: use --password-stdin").into());
+            }
+        };
+        if password.is_empty() {
+            return Err(UserError::EmptyPassword.into());
+        }
+        Ok(password)
+    }
+}
+
+fn first_line() -> std::io::Result<String> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn ask_twice(name: &str) -> anyhow::Result<String> {
+    let password = rpassword::prompt_password(format!("New password for {name}: "))?;
+    if rpassword::prompt_password("Once more: ")? != password {
+        return Err(Failure::new(Exit::Failed, "the two passwords differ").into());
+    }
+    Ok(password)
+}

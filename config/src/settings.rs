@@ -1,0 +1,243 @@
+//! Every setting of Hubbub, one row each: name, type, default, and what a person may write for it.
+//!
+//! The comments here are what the operator reads in `hubbub.toml` too: the file is rendered from these rows,
+//! and a test keeps the copy in the repository equal. So say what the setting does, not how the code uses it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::kind::{Address, Bytes, Choice, Choices, Count, FilePath, Flag, Many, Maybe, Span};
+use crate::table::settings;
+use crate::word::{Secret, Url, Word, check_log_filter, check_origin, check_path};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const GIB: usize = 1024 * MIB;
+const TIB: usize = 1024 * GIB;
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// The largest MQTT packet there can be: fixed header of 5 bytes, remaining length of four 7-bit groups (MQTT
+/// 5, 1.5.5).
+const LARGEST_PACKET: usize = 5 + (1 << 28) - 1;
+
+settings! {
+    /// Where the server listens.
+    listen: Listen {
+        /// Addresses for MQTT over TCP; 3.1, 3.1.1 and 5 share a port, and port 0 takes any free one.
+        mqtt: Vec<SocketAddr> = vec![loopback(1883)], Many(Address);
+        /// Addresses for MQTT over WebSocket.
+        websocket: Vec<SocketAddr> = vec![loopback(8083)], Many(Address);
+        /// The path that a WebSocket client asks for.
+        websocket_path: String = "/mqtt".into(), Word("a path such as \"/mqtt\"", check_path);
+        /// Web pages that may open a WebSocket, each as the browser's Origin header has it; when empty, only
+        /// pages from the host and port they connect to, and clients that send no Origin (programs).
+        websocket_origins: Vec<String> = Vec::new(), Many(Word("an origin such as \"https://chat.example\"", check_origin));
+        /// Address for `/healthz` and `/metrics`, on loopback only.
+        http: Option<SocketAddr> = Some(loopback(8080)), Maybe(Address);
+    }
+
+    /// Who may log in.
+    login: Login {
+        /// Believe every user name without a password; refused unless all listeners are on loopback.
+        dev: bool = false, Flag;
+        /// Accept the accounts made with `hubbub user add`.
+        users: bool = true, Flag;
+        /// Passwords checked at the same time; each takes one core and some 20 MiB while it lasts.
+        hash_concurrency: usize = 2, Count(1, 256);
+    }
+
+    /// Where data is kept.
+    store: StoreConfig {
+        /// The data folder; made at the first start.
+        path: PathBuf = "./data".into(), FilePath;
+        /// "sled" keeps data on disk; "memory" forgets everything when the process ends.
+        engine: Engine = Engine::Sled, Choice;
+        /// Memory for the cache of the store.
+        cache_bytes: u64 = 64 * MIB as u64, Bytes(MIB, TIB);
+        /// Operations committed, and synced to disk, in one batch at most.
+        commit_max: usize = 1024, Count(1, 65_536);
+    }
+
+    /// What one session may hold.
+    session: Session {
+        /// Longest life of a session without a connection: a cap for MQTT 5, the life of every persistent 3.x
+        /// session.
+        expiry_max: Duration = secs(7 * DAY), Span(secs(1), secs(3650 * DAY));
+        /// Deliveries that wait for the client's acknowledgement, and the receive maximum granted to it.
+        inflight: u16 = 128, Count(1, 65_535);
+        /// Transient messages that may wait for a connected session; what exceeds it is dropped and counted.
+        queue_messages: usize = 1000, Count(1, 1_000_000);
+        /// Bytes of those waiting messages.
+        queue_bytes: usize = MIB, Bytes(KIB, GIB);
+        /// Publishes of one session that wait for their commit before reading from its socket pauses.
+        ack_buffer: usize = 1024, Count(1, 65_536);
+        /// Topic aliases granted to an MQTT 5 client; 0 grants none.
+        topic_alias_max: u16 = 16, Count(0, 65_535);
+        /// A client that asks for a longer keep-alive than this is named in the log.
+        keep_alive_warn: Duration = secs(5 * MINUTE), Span(secs(1), secs(65_535));
+        /// Stored messages that may wait for one persistent session; what exceeds it is dropped and counted.
+        durable_queue_messages: u64 = 100_000, Count(1, 100_000_000);
+    }
+
+    /// What anybody may ask of the server.
+    limits: Limits {
+        /// Connections at the same time.
+        connections: usize = 50_000, Count(1, 10_000_000);
+        /// Time from accepting a connection to its complete CONNECT.
+        connect_deadline: Duration = secs(10), Span(millis(100), secs(5 * MINUTE));
+        /// Largest packet of a client that has not logged in yet.
+        packet_before_login_bytes: usize = 16 * KIB, Bytes(256, LARGEST_PACKET);
+        /// Largest packet of anybody.
+        packet_bytes: usize = MIB, Bytes(256, LARGEST_PACKET);
+        /// Levels of a topic or filter.
+        topic_levels: usize = 32, Count(3, 65_535);
+        /// Bytes of a topic or filter in UTF-8.
+        topic_bytes: usize = 1024, Bytes(64, 65_535);
+        /// Subscriptions of one session.
+        subscriptions: usize = 1000, Count(1, 1_000_000);
+        /// User properties of one MQTT 5 packet.
+        user_properties: usize = 64, Count(0, 10_000);
+        /// Bytes that wait for one slow reader before it is disconnected.
+        outbound_bytes: usize = 4 * MIB, Bytes(4 * KIB, GIB);
+        /// Retained messages kept.
+        retained_messages: usize = 100_000, Count(0, 100_000_000);
+        /// Bytes of the retained messages kept.
+        retained_bytes: usize = 256 * MIB, Bytes(0, TIB);
+        /// The buffer into which an edge reads its sockets; one for each edge.
+        read_buffer_bytes: usize = 64 * KIB, Bytes(4 * KIB, 16 * MIB);
+    }
+
+    /// Who is online.
+    presence: Presence {
+        /// Author `p/{user}` from the connections of each user.
+        enabled: bool = true, Flag;
+        /// Time from a clean goodbye to "offline".
+        clean_grace: Duration = secs(2), Span(millis(0), secs(HOUR));
+        /// Time from a lost link to "offline".
+        lost_grace: Duration = secs(30), Span(millis(0), secs(HOUR));
+    }
+
+    /// Calls for people who are away.
+    notify: Notify {
+        /// The http or https URL called for a message that no device took in time; off = no notifications.
+        webhook: Option<String> = None, Maybe(Url);
+        /// The key of the HMAC-SHA256 signature of every call; needed with a webhook, best given as
+        /// HUBBUB_NOTIFY_SECRET.
+        secret: Option<String> = None, Maybe(Secret);
+        /// Time a device has to acknowledge a message before the call is due.
+        ack_timeout: Duration = secs(15), Span(millis(100), secs(DAY));
+        /// Put the text of the message into the call, where the push provider can read it.
+        include_body: bool = false, Flag;
+        /// Calls for one message before it is given up.
+        attempts: u32 = 10, Count(1, 1000);
+        /// Pause after the first failed call; doubles with each further one.
+        retry_first: Duration = secs(2), Span(millis(10), secs(HOUR));
+        /// Longest pause between two calls.
+        retry_max: Duration = secs(10 * MINUTE), Span(millis(10), secs(DAY));
+        /// Time one call may take.
+        timeout: Duration = secs(10), Span(millis(10), secs(5 * MINUTE));
+        /// Calls at the same time.
+        workers: usize = 2, Count(1, 256);
+    }
+
+    /// Live location.
+    location: Location {
+        /// Keep the last position that OwnTracks clients send on `owntracks/{user}/{device}`.
+        enabled: bool = true, Flag;
+    }
+
+    /// Ways of older clients.
+    compat: Compat {
+        /// Let 3.1 and 3.1.1 clients in without user and password, known by their client id, on the address
+        /// below.
+        bare_client_id: bool = false, Flag;
+        /// Address for such clients, on loopback only; used only with bare_client_id.
+        listen: Option<SocketAddr> = Some(loopback(6969)), Maybe(Address);
+    }
+
+    /// Rights on topics that are not chat.
+    acl: Acl {
+        /// The file with the rules; off = the built-in rules only.
+        file: Option<PathBuf> = None, Maybe(FilePath);
+    }
+
+    /// Conversations.
+    chat: Chat {
+        /// Time in which a repeated client message id gets the first answer again.
+        dedupe_window: Duration = secs(DAY), Span(secs(1), secs(30 * DAY));
+        /// Largest body of a chat message.
+        body_max_bytes: usize = 256 * KIB, Bytes(1, LARGEST_PACKET);
+    }
+
+    /// The road between edges and bridge.
+    spine: Spine {
+        /// Bytes of one segment of a lane.
+        segment_bytes: usize = 8 * MIB, Bytes(64 * KIB, GIB);
+        /// Segments that a lane keeps in memory.
+        segments: usize = 8, Count(2, 1024);
+        /// Pause between two heartbeats through every lane.
+        heartbeat: Duration = secs(1), Span(millis(10), secs(MINUTE));
+        /// Time without a heartbeat after which the process ends, so that its supervisor starts it again.
+        stall: Duration = secs(10), Span(millis(100), secs(10 * MINUTE));
+        /// Bytes that an edge may have on the bridge lane without an answer.
+        credit_bytes: usize = 16 * MIB, Bytes(64 * KIB, 16 * GIB);
+    }
+
+    /// The process.
+    server: Server {
+        /// Edges, each a thread with its own sockets and sessions; 0 = one for each core.
+        edges: usize = 0, Count(0, 1024);
+        /// Time to say goodbye to everybody when the server is told to stop.
+        grace: Duration = secs(10), Span(millis(0), secs(10 * MINUTE));
+    }
+
+    /// What is written to standard error.
+    log: Log {
+        /// How much is said: error, warn, info, debug or trace, also by module as in
+        /// "info,hubbub_broker=debug".
+        level: String = "info".into(), Word("a level or a list such as \"info,hubbub_broker=debug\"", check_log_filter);
+        /// "text" for people, "json" for machines.
+        format: LogFormat = LogFormat::Text, Choice;
+    }
+}
+
+/// The engine that keeps the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The embedded database, on disk.
+    Sled,
+    /// Nothing outlives the process.
+    Memory,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line for each event.
+    Text,
+    /// One JSON object for each event.
+    Json,
+}
+
+impl Choices for Engine {
+    const ALL: &[(&str, Engine)] = &[("sled", Engine::Sled), ("memory", Engine::Memory)];
+}
+
+impl Choices for LogFormat {
+    const ALL: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}

@@ -1,0 +1,323 @@
+//! `hubbub serve` as a child process, with a folder and ports of its own.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use crate::http::{self, Http};
+use crate::person::Arrival;
+use crate::tool::{self, Ended};
+use crate::{Client, Connect, PATIENCE, RawClient, binary};
+
+/// How a hub is to run.
+#[derive(Clone)]
+pub struct Settings {
+    dev: bool,
+    rules: String,
+    values: BTreeMap<String, String>,
+}
+
+/// A running hub. Dropping it kills it, and prints its log if the test is failing.
+pub struct Hub {
+    settings: Settings,
+    folder: TempDir,
+    child: Child,
+    at: Addresses,
+}
+
+/// Where a hub listens, as it said itself.
+#[derive(Debug, Clone, Copy, Default)]
+struct Addresses {
+    mqtt: Option<SocketAddr>,
+    websocket: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+    compat: Option<SocketAddr>,
+}
+
+impl Settings {
+    /// With `--dev`: every user name is believed. Topics that are not chat are open to everybody.
+    pub fn dev() -> Settings {
+        let listen = ["listen.mqtt", "listen.websocket", "listen.http"];
+        let mut values: BTreeMap<_, _> = listen.map(|key| (key.to_owned(), "127.0.0.1:0".to_owned())).into();
+        values.insert("log.level".into(), "debug".into());
+        Settings { dev: true, rules: "topic readwrite #\n".into(), values }
+    }
+
+    /// Without `--dev`: users log in with passwords.
+    pub fn with_login() -> Settings {
+        Settings { dev: false, ..Settings::dev() }
+    }
+
+    /// With these rights on topics that are not chat, in the words of the file `acl.file`.
+    pub fn rules(mut self, rules: &str) -> Settings {
+        self.rules = rules.into();
+        self
+    }
+
+    /// With one setting, named as in `hubbub.toml`: `section.key`.
+    pub fn set(mut self, key: &str, value: impl Into<String>) -> Settings {
+        self.values.insert(key.into(), value.into());
+        self
+    }
+
+    /// Starts a hub in a new folder and waits until it is ready.
+    pub fn start(self) -> Hub {
+        self.start_in(new_folder())
+    }
+
+    /// Starts a hub in this folder and waits until it is ready.
+    pub fn start_in(self, folder: TempDir) -> Hub {
+        let (child, at) = start(&self, folder.path()).unwrap_or_else(|why| panic!("{why}"));
+        Hub { settings: self, folder, child, at }
+    }
+
+    /// Runs `hubbub serve` to its end, where it is not expected to serve.
+    pub fn is_refused(self) -> Ended {
+        tool::run(&mut self.serve(new_folder().path()))
+    }
+
+    /// `hubbub` with these arguments, these settings and this folder.
+    pub fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary::hubbub());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HUBBUB_")) {
+            command.env_remove(name);
+        }
+        for (key, value) in &self.values {
+            command.env(format!("HUBBUB_{}", key.replace('.', "_").to_uppercase()), value);
+        }
+        if !self.values.contains_key("store.path") {
+            command.env("HUBBUB_STORE_PATH", folder.join("data"));
+        }
+        if !self.values.contains_key("acl.file") {
+            let file = folder.join("rules.acl");
+            std::fs::write(&file, &self.rules).unwrap();
+            command.env("HUBBUB_ACL_FILE", file);
+        }
+        // Not the repository: a `hubbub.toml` that lies there is not meant for tests.
+        command.current_dir(folder).args(arguments);
+        command
+    }
+
+    fn serve(&self, folder: &Path) -> Command {
+        self.command(folder, if self.dev { &["serve", "--dev"] } else { &["serve"] })
+    }
+}
+
+impl Hub {
+    /// A hub with `--dev` and no other wishes.
+    pub fn start() -> Hub {
+        Settings::dev().start()
+    }
+
+    /// Somebody who is about to arrive; see [`Arrival`].
+    pub fn person(&self, name: &str) -> Arrival {
+        Arrival::new(self.mqtt(), name)
+    }
+
+    /// A plain MQTT client, connected.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub fn client(&self, connect: Connect) -> Client {
+        Client::connect(self.mqtt(), connect).unwrap_or_else(|refused| panic!("{refused:?}"))
+    }
+
+    /// A bare socket to the MQTT port.
+    pub fn socket(&self) -> RawClient {
+        RawClient::connect(self.mqtt())
+    }
+
+    /// Where MQTT is spoken.
+    pub fn mqtt(&self) -> SocketAddr {
+        self.at.mqtt.expect("the hub said where it speaks MQTT")
+    }
+
+    /// Where MQTT is spoken over WebSocket.
+    pub fn websocket(&self) -> SocketAddr {
+        self.at.websocket.expect("the hub said where it speaks WebSocket")
+    }
+
+    /// Where clients known by their client id alone come in.
+    pub fn compat(&self) -> SocketAddr {
+        self.at.compat.expect("the hub said where clients without a user come in")
+    }
+
+    /// GET from the HTTP port.
+    pub fn get(&self, path: &str) -> Http {
+        http::get(self.at.http.expect("the hub said where it speaks HTTP"), path)
+    }
+
+    /// The address of the HTTP port.
+    pub fn http(&self) -> SocketAddr {
+        self.at.http.expect("the hub said where it speaks HTTP")
+    }
+
+    /// `hubbub` with these arguments, and the settings and folder of this hub.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.settings.command(self.folder.path(), arguments)
+    }
+
+    /// Everything that it wrote so far, to standard output and error.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log_of(self.folder.path())).unwrap_or_default()
+    }
+
+    /// Ends the process as a power cut would, without a goodbye.
+    pub fn kill9(&mut self) {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Starts it again, after [`Hub::kill9`] or [`Hub::stop`], with the same folder on the same ports.
+    pub fn restart(&mut self) {
+        let ports = [
+            ("listen.mqtt", self.at.mqtt),
+            ("listen.websocket", self.at.websocket),
+            ("listen.http", self.at.http),
+            ("compat.listen", self.at.compat),
+        ];
+        for (key, address) in ports {
+            if let Some(address) = address {
+                self.settings.values.insert(key.into(), address.to_string());
+            }
+        }
+        let started = start(&self.settings, self.folder.path());
+        (self.child, self.at) = started.unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// Asks it to stop (SIGTERM) without waiting.
+    pub fn is_told_to_stop(&mut self) {
+        tool::succeeds(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it goes on.
+    pub fn ends(&mut self) -> ExitStatus {
+        let mut status = None;
+        tool::eventually("the hub ends", || {
+            status = self.child.try_wait().expect("a child can be waited for");
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Stops it (SIGTERM).
+    ///
+    /// # Panics
+    /// If it does not end with status 0.
+    pub fn stop(&mut self) {
+        self.is_told_to_stop();
+        let status = self.ends();
+        assert_eq!(status.code(), Some(0), "exit status after SIGTERM: {status}");
+    }
+
+    /// Says that it still does everything: a publish travels, `/healthz` agrees.
+    pub fn is_healthy(&self) {
+        let mut one = self.person("healthy").on("one").arrives();
+        let mut two = self.person("sound").on("two").arrives();
+        one.says("sound", "are you there?");
+        two.sees(crate::message("are you there?").from("healthy"));
+        let health = self.get("/healthz");
+        assert_eq!(health.status(), 200, "/healthz says {}", health.text());
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        // Already ended: then there is nothing to kill, and that is fine.
+        self.child.kill().ok();
+        self.child.wait().ok();
+        if thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(120)..];
+            eprintln!("---- the last {} lines of the hub's log ----\n{}", last.len(), last.join("\n"));
+        }
+    }
+}
+
+/// A folder that goes when it is dropped.
+pub fn new_folder() -> TempDir {
+    tempfile::Builder::new().prefix("hubbub-test-").tempdir().unwrap()
+}
+
+fn start(settings: &Settings, folder: &Path) -> Result<(Child, Addresses), String> {
+    let log = OpenOptions::new().create(true).append(true).open(log_of(folder)).unwrap();
+    let mut command = settings.serve(folder);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone().unwrap());
+    let mut child = command.spawn().map_err(|error| format!("{command:?} does not start: {error}"))?;
+    let lines = copy_lines(child.stdout.take().unwrap(), log);
+    match read_addresses(&lines) {
+        Ok(at) => Ok((child, at)),
+        Err(why) => {
+            child.kill().ok();
+            let status = child.wait().unwrap();
+            let log = std::fs::read_to_string(log_of(folder)).unwrap_or_default();
+            Err(format!("the hub {why} ({status}). It said:\n{log}"))
+        }
+    }
+}
+
+/// Reads what the hub announces: `mqtt 127.0.0.1:1883` and so on, up to the line that begins with `ready`.
+fn read_addresses(lines: &Receiver<String>) -> Result<Addresses, &'static str> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut at = Addresses::default();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let line = lines.recv_timeout(left).map_err(|_| "did not become ready")?;
+        let (kind, rest) = line.trim_start().split_once(' ').unwrap_or((&line, ""));
+        match kind {
+            "mqtt" => at.mqtt = at.mqtt.or(address(rest)),
+            "websocket" => at.websocket = at.websocket.or(address(rest)),
+            "http" => at.http = at.http.or(address(rest)),
+            "compat" => at.compat = at.compat.or(address(rest)),
+            _ if kind.starts_with("ready") => return Ok(at),
+            _ => {}
+        }
+    }
+}
+
+fn address(text: &str) -> Option<SocketAddr> {
+    let text = text.trim();
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    text.split('/').next()?.parse().ok()
+}
+
+fn copy_lines(stdout: ChildStdout, mut log: File) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            writeln!(log, "{line}").ok();
+            // Nobody listens any more once it is ready; the log goes on.
+            sender.send(line).ok();
+        }
+    });
+    lines
+}
+
+fn log_of(folder: &Path) -> PathBuf {
+    folder.join("hub.log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announced_addresses_are_read_with_and_without_a_scheme() {
+        let expected = Some("127.0.0.1:8083".parse().unwrap());
+        assert_eq!(address("  127.0.0.1:8083"), expected);
+        assert_eq!(address("  ws://127.0.0.1:8083/mqtt"), expected);
+        assert_eq!(address("off"), None);
+    }
+}

@@ -1,0 +1,39 @@
+//! The harness: a hub as a real process, clients of every kind, and what the stories in `tests/` say about them.
+//!
+//! It shares no code with the server: the packets, the signature and the names of topics are written down here a second time,
+//! so that a mistake in the server's own tables cannot agree with itself.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`hub`] | `hubbub serve` as a child process with a folder and ports of its own; kill it, restart it, stop it |
+//! | [`wire`] | packets of MQTT 3.1, 3.1.1 and 5, as bytes |
+//! | [`raw`] | a socket to which a test says bytes and from which it expects bytes |
+//! | [`client`] | an MQTT client driven packet by packet, which acknowledges only when told |
+//! | [`person`] | somebody who chats, in sentences |
+//! | [`webhook`] | the application's own server, which the hub calls for people who are away |
+//! | [`tool`] | programs that we did not write, with a time limit |
+
+// A test that cannot go on says why and stops; there is nobody to hand an error to.
+#![allow(clippy::unwrap_used)]
+
+pub mod binary;
+pub mod client;
+pub mod http;
+pub mod hub;
+pub mod person;
+pub mod raw;
+pub mod tool;
+pub mod webhook;
+pub mod wire;
+
+pub use client::{Client, Receipt};
+pub use hub::{Hub, Settings};
+pub use person::{Message, Person, message};
+pub use raw::RawClient;
+pub use webhook::WebhookSink;
+pub use wire::{Connect, Packet, Props, Publish, Version, Will};
+
+use std::time::Duration;
+
+/// How long anything may take before a test gives up on it. Far more than it takes: a slow machine is not a failure.
+pub const PATIENCE: Duration = Duration::from_secs(20);

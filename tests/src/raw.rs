@@ -1,0 +1,82 @@
+//! A socket to which a test says bytes, and from which it expects bytes.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use crate::PATIENCE;
+
+/// A TCP connection without any protocol.
+pub struct RawClient {
+    stream: TcpStream,
+}
+
+impl RawClient {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> RawClient {
+        let stream = TcpStream::connect(address).expect("the hub accepts connections");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        RawClient { stream }
+    }
+
+    /// Sends bytes. A hub that closed already is a matter for what is expected next.
+    pub fn sends(&mut self, bytes: impl AsRef<[u8]>) -> &mut RawClient {
+        self.stream.write_all(bytes.as_ref()).ok();
+        self
+    }
+
+    /// Sends bytes written as hexadecimal digits; spaces between them are for the reader.
+    pub fn sends_hex(&mut self, digits: &str) -> &mut RawClient {
+        self.sends(hex(digits))
+    }
+
+    /// Expects exactly these bytes next.
+    pub fn hears(&mut self, bytes: impl AsRef<[u8]>) -> &mut RawClient {
+        let expected = bytes.as_ref();
+        let got = self.takes(expected.len());
+        assert_eq!(got, expected, "other bytes than expected: {got:02x?}");
+        self
+    }
+
+    /// The next bytes, this many.
+    pub fn takes(&mut self, count: usize) -> Vec<u8> {
+        let mut got = vec![0; count];
+        let mut have = 0;
+        while have < count {
+            match self.stream.read(&mut got[have..]) {
+                Ok(0) => panic!("closed after {:02x?}", &got[..have]),
+                Ok(more) => have += more,
+                Err(error) => panic!("{error} after {:02x?}", &got[..have]),
+            }
+        }
+        got
+    }
+
+    /// Expects exactly these bytes next, written as hexadecimal digits.
+    pub fn hears_hex(&mut self, digits: &str) -> &mut RawClient {
+        self.hears(hex(digits))
+    }
+
+    /// Expects that the hub closes without another byte.
+    pub fn is_closed(&mut self) {
+        let rest = self.rest();
+        assert!(rest.is_empty(), "expected the end, got {rest:02x?}");
+    }
+
+    /// Everything until the hub closes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Ok(_) => rest,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => rest,
+            Err(error) => panic!("not closed ({error}) after {rest:02x?}"),
+        }
+    }
+}
+
+/// Hexadecimal digits, with spaces anywhere, as bytes.
+pub fn hex(digits: &str) -> Vec<u8> {
+    let digits: Vec<u8> = digits.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}

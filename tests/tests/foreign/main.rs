@@ -1,0 +1,26 @@
+//! Clients that we did not write, unmodified, against the real program.
+//!
+//! The scripts they run are in `tests/foreign/`. What is missing is set up on demand: a Python environment with Paho, and
+//! the packages of MQTT.js, both inside that folder. The mosquitto clients come from the system; without them the tests fail
+//! and say how to install them.
+
+mod mosquitto;
+mod mqttjs;
+mod paho;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// A folder with scripts, `tests/foreign/{name}`.
+fn scripts(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign").join(name)
+}
+
+/// Runs a set-up that only one test may run at a time, also when each test is a process of its own.
+fn one_at_a_time(folder: &Path, set_up: impl FnOnce()) {
+    let lock = File::create(folder.join(".lock")).expect("the folder of the scripts can be written to");
+    lock.lock().expect("a file can be locked");
+    set_up();
+    drop(lock);
+    fs::remove_file(folder.join(".lock")).ok();
+}

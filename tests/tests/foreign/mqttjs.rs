@@ -1,0 +1,52 @@
+//! MQTT.js, over WebSocket as in a browser, and over TCP.
+
+use std::process::Command;
+
+use hubbub_tests::Hub;
+use hubbub_tests::tool::succeeds;
+
+use crate::{one_at_a_time, scripts};
+
+#[test]
+fn publish_and_subscribe_at_every_quality_of_service() {
+    plays("publishAndSubscribe");
+}
+
+#[test]
+fn retained_messages() {
+    plays("retained");
+}
+
+#[test]
+fn wills() {
+    plays("will");
+}
+
+#[test]
+fn sessions_that_are_kept() {
+    plays("keptSession");
+}
+
+#[test]
+fn chat_and_presence() {
+    plays("chat");
+}
+
+/// Runs one scene of `mqttjs/suite.js`, in every version and over both transports.
+fn plays(scene: &str) {
+    install();
+    let hub = Hub::start();
+    let ports = [hub.mqtt(), hub.websocket()].map(|address| address.port().to_string());
+    succeeds(Command::new("node").current_dir(scripts("mqttjs")).args(["suite.js", scene]).args(ports));
+}
+
+/// Fetches what `package-lock.json` names, if it is not there yet.
+fn install() {
+    let folder = scripts("mqttjs");
+    one_at_a_time(&folder, || {
+        if !folder.join("node_modules/mqtt/package.json").exists() {
+            eprintln!("setting up {} with `npm ci`", folder.join("node_modules").display());
+            succeeds(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder));
+        }
+    });
+}

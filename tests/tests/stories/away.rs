@@ -1,0 +1,117 @@
+//! Somebody who was away gets everything missed, once, in order.
+
+use hubbub_tests::{Hub, Version, message};
+
+#[test]
+fn somebody_away_gets_three_messages_once_and_in_order_after_kill_9() {
+    let mut hub = Hub::start();
+    let phone = hub.person("bob").on("bob-phone").keeping_the_session().arrives().leaves();
+    for text in ["one", "two", "three"] {
+        hub.person("alice").arrives().says("bob", text);
+    }
+    hub.kill9();
+    hub.restart();
+    let mut bob = phone.connects();
+    assert!(bob.session_present, "the session survives");
+    bob.sees(message("one").seq(1));
+    bob.sees(message("two").seq(2));
+    bob.sees(message("three").seq(3));
+    hub.person("alice").arrives().says("bob", "four");
+    bob.sees(message("four").seq(4));
+}
+
+#[test]
+fn the_same_holds_for_a_3_1_1_client_and_an_orderly_restart() {
+    let mut hub = Hub::start();
+    let phone = hub.person("bob").speaking(Version::V311).keeping_the_session().arrives().leaves();
+    for text in ["one", "two", "three"] {
+        hub.person("alice").speaking(Version::V31).arrives().says("bob", text);
+    }
+    hub.stop();
+    hub.restart();
+    let mut bob = phone.connects();
+    for (text, seq) in [("one", 1), ("two", 2), ("three", 3)] {
+        bob.sees(message(text).seq(seq));
+    }
+}
+
+#[test]
+fn what_was_acknowledged_does_not_come_again() {
+    let mut hub = Hub::start();
+    let mut bob = hub.person("bob").keeping_the_session().arrives();
+    let mut alice = hub.person("alice").arrives();
+    for text in ["one", "two"] {
+        alice.says("bob", text);
+    }
+    bob.sees(message("one").seq(1));
+    bob.sees(message("two").seq(2));
+    let phone = bob.leaves();
+    alice.says("bob", "three");
+    hub.kill9();
+    hub.restart();
+    phone.connects().sees(message("three").seq(3));
+}
+
+#[test]
+fn what_was_delivered_but_not_acknowledged_comes_again() {
+    let mut hub = Hub::start();
+    let mut bob = hub.person("bob").keeping_the_session().arrives();
+    hub.person("alice").arrives().says("bob", "read me");
+    let inbox = bob.inbox();
+    bob.receives_on_without_ack(&inbox);
+    let mut phone = bob.vanishes();
+    for _ in 0..2 {
+        let mut bob = phone.connects();
+        bob.receives_on_without_ack(&inbox);
+        phone = bob.vanishes();
+    }
+    hub.kill9();
+    hub.restart();
+    phone.connects().sees(message("read me").seq(1));
+}
+
+#[test]
+fn each_device_has_its_own_place_in_the_inbox() {
+    let hub = Hub::start();
+    let phone = hub.person("bob").on("phone").keeping_the_session().arrives();
+    let laptop = hub.person("bob").on("laptop").keeping_the_session().arrives().leaves();
+    let mut alice = hub.person("alice").arrives();
+    alice.says("bob", "one");
+    let mut phone = phone;
+    phone.sees(message("one"));
+    let phone = phone.leaves();
+    alice.says("bob", "two");
+    phone.connects().sees(message("two").seq(2));
+    let mut laptop = laptop.connects();
+    laptop.sees(message("one").seq(1));
+    laptop.sees(message("two").seq(2));
+}
+
+#[test]
+fn more_than_one_window_of_missed_messages_arrives_whole() {
+    let mut hub = Hub::start();
+    let phone = hub.person("bob").keeping_the_session().arrives().leaves();
+    let mut alice = hub.person("alice").arrives();
+    for number in 1..=500 {
+        alice.send_publish(hubbub_tests::Publish::new("dm/bob", format!("message {number}")).qos(1));
+    }
+    for id in 1..=500 {
+        assert_eq!(alice.receipt(1, id).code, 0);
+    }
+    hub.kill9();
+    hub.restart();
+    let mut bob = phone.connects();
+    for number in 1..=500 {
+        bob.sees(message(&format!("message {number}")).seq(number));
+    }
+}
+
+#[test]
+fn numbers_go_on_where_they_stopped_after_kill_9() {
+    let mut hub = Hub::start();
+    hub.person("alice").arrives().says("bob", "before");
+    hub.kill9();
+    hub.restart();
+    let receipt = hub.person("alice").arrives().says("bob", "after");
+    assert_eq!(receipt.props.user("seq"), Some("2"), "{receipt:?}");
+}

@@ -1,0 +1,19 @@
+//! What users of the hub notice, each a sentence. Every story runs the real program with a folder and ports of its own.
+
+mod away;
+mod chat;
+mod compat;
+mod configuration;
+mod location;
+mod login;
+mod notify;
+mod operations;
+mod presence;
+mod repeats;
+mod retained;
+mod rights;
+mod sessions;
+mod share;
+mod topics;
+mod wills;
+mod wire;

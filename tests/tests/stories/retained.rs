@@ -1,0 +1,92 @@
+//! Retained messages.
+
+use hubbub_tests::wire::{VERSIONS, Value};
+use hubbub_tests::{Hub, Publish, Version};
+
+#[test]
+fn the_last_retained_message_waits_for_new_subscribers() {
+    let hub = Hub::start();
+    let mut alice = hub.person("alice").connects();
+    for (qos, text) in [(0, "first"), (1, "second"), (2, "third")] {
+        alice.publish(Publish::new("news/today", text).qos(qos).retained());
+    }
+    alice.pings();
+    for version in VERSIONS {
+        let mut bob = hub.person("bob").speaking(version).connects();
+        bob.subscribe("news/+", 2);
+        let news = bob.receives();
+        assert_eq!((news.text().as_str(), news.retain, news.qos), ("third", true, 2), "{version:?}");
+        bob.leaves();
+    }
+}
+
+#[test]
+fn an_empty_retained_message_clears_it() {
+    let hub = Hub::start();
+    let mut alice = hub.person("alice").connects();
+    alice.publish(Publish::new("news/today", "old").qos(1).retained());
+    alice.publish(Publish::new("news/today", "").qos(1).retained());
+    alice.publish(Publish::new("news/tomorrow", "new").qos(1).retained());
+    let mut bob = hub.person("bob").connects();
+    bob.subscribe("news/#", 1);
+    assert_eq!(bob.receives().text(), "new");
+    bob.has_nothing_more();
+}
+
+#[test]
+fn somebody_already_subscribed_does_not_see_the_flag() {
+    let hub = Hub::start();
+    let mut bob = hub.person("bob").connects();
+    bob.subscribe("news/today", 1);
+    hub.person("alice").connects().publish(Publish::new("news/today", "now").qos(1).retained());
+    let news = bob.receives();
+    assert_eq!((news.text().as_str(), news.retain), ("now", false));
+}
+
+#[test]
+fn mqtt_5_options_decide_about_flag_and_replay() {
+    let hub = Hub::start();
+    hub.person("alice").connects().publish(Publish::new("news/today", "now").qos(1).retained());
+    let (retain_as_published, only_if_new, never) = (0x08, 0x10, 0x20);
+    let mut bob = hub.person("bob").connects();
+    assert_eq!(bob.try_subscribe("news/today", 1 | never), 1);
+    bob.has_nothing_more();
+    assert_eq!(bob.try_subscribe("news/+", 1 | only_if_new | retain_as_published), 1);
+    assert_eq!(bob.receives().text(), "now");
+    assert_eq!(bob.try_subscribe("news/+", 1 | only_if_new | retain_as_published), 1);
+    bob.has_nothing_more();
+    bob.unsubscribe("news/today");
+    hub.person("alice").connects().publish(Publish::new("news/today", "later").qos(1).retained());
+    assert!(bob.receives().retain, "the flag stays as it was published");
+}
+
+#[test]
+fn it_survives_kill_9_with_its_properties() {
+    let mut hub = Hub::start();
+    let news = Publish::new("news/today", "stays").qos(1).retained().user("author", "alice");
+    let news = news.prop(0x03, Value::Bytes(b"text/plain".to_vec()));
+    hub.person("alice").connects().publish(news.clone());
+    hub.kill9();
+    hub.restart();
+    let mut bob = hub.person("bob").connects();
+    bob.subscribe("news/today", 0);
+    let got = bob.receives();
+    assert_eq!((got.text(), got.retain, got.qos), ("stays".into(), true, 0));
+    assert_eq!(got.props.user("author"), Some("alice"));
+    assert_eq!(got.props.text(0x03).as_deref(), Some("text/plain"));
+}
+
+#[test]
+fn a_cleared_one_does_not_come_back_after_kill_9() {
+    let mut hub = Hub::start();
+    let mut alice = hub.person("alice").speaking(Version::V311).connects();
+    alice.publish(Publish::new("news/today", "old").qos(1).retained());
+    alice.publish(Publish::new("news/today", "").qos(1).retained());
+    alice.publish(Publish::new("news/other", "kept").qos(1).retained());
+    hub.kill9();
+    hub.restart();
+    let mut bob = hub.person("bob").connects();
+    bob.subscribe("news/#", 1);
+    assert_eq!(bob.receives().text(), "kept");
+    bob.has_nothing_more();
+}

@@ -1,0 +1,95 @@
+//! Shared subscriptions.
+
+use hubbub_tests::tool::eventually;
+use hubbub_tests::{Hub, Person, Publish};
+
+#[test]
+fn a_group_shares_the_work_and_each_message_goes_to_one_member() {
+    let hub = Hub::start();
+    let mut members: Vec<Person> = ["one", "two", "three"].map(|name| member(&hub, name)).into();
+    let mut alice = hub.person("alice").connects();
+    for number in 0..300 {
+        alice.publish(Publish::new("jobs/1", number.to_string()).qos(1));
+    }
+    let mut shares = [vec![], vec![], vec![]];
+    eventually("300 messages are delivered", || {
+        for (member, share) in members.iter_mut().zip(&mut shares) {
+            share.extend(member.receives_if_any().map(|message| message.text()));
+        }
+        shares.iter().map(Vec::len).sum::<usize>() >= 300
+    });
+    let mut all: Vec<usize> = shares.iter().flatten().map(|text| text.parse().unwrap()).collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..300).collect::<Vec<_>>(), "each message once");
+    let counts = shares.map(|share| share.len());
+    assert!(counts.iter().all(|count| *count >= 30), "every member has a fair part of 300: {counts:?}");
+}
+
+#[test]
+fn two_groups_and_a_plain_subscriber_each_get_everything() {
+    let hub = Hub::start();
+    let mut plain = hub.person("plain").connects();
+    plain.subscribe("jobs/#", 1);
+    let mut red = hub.person("red").connects();
+    red.subscribe("$share/red/jobs/+", 1);
+    let mut blue = hub.person("blue").connects();
+    blue.subscribe("$share/blue/jobs/+", 1);
+    hub.person("alice").connects().publish(Publish::new("jobs/1", "x").qos(1));
+    for somebody in [&mut plain, &mut red, &mut blue] {
+        assert_eq!(somebody.receives().text(), "x");
+        somebody.has_nothing_more();
+    }
+}
+
+#[test]
+fn the_last_member_vanishing_with_a_message_in_flight_leaves_everything_running() {
+    let hub = Hub::start();
+    for round in 0..3 {
+        let mut last = hub.person("last").on(&format!("last{round}")).keeping_the_session().connects();
+        last.subscribe("$share/group/jobs/+", 1);
+        let mut alice = hub.person("alice").connects();
+        alice.publish(Publish::new("jobs/1", "in flight").qos(1));
+        last.receives_without_ack();
+        let device = last.vanishes();
+        alice.publish(Publish::new("jobs/1", "nobody there").qos(1));
+        hub.is_healthy();
+        let mut last = device.connects();
+        last.subscribe("$share/group/jobs/+", 1);
+        let mut texts = [last.receives().text(), last.receives().text()];
+        texts.sort();
+        assert_eq!(texts, ["in flight", "nobody there"]);
+        last.unsubscribe("$share/group/jobs/+");
+        last.leaves();
+    }
+    hub.is_healthy();
+}
+
+#[test]
+fn the_last_clean_member_vanishing_leaves_everything_running() {
+    let hub = Hub::start();
+    for _ in 0..3 {
+        let mut last = member(&hub, "last");
+        let mut alice = hub.person("alice").connects();
+        alice.publish(Publish::new("jobs/1", "in flight").qos(1));
+        last.receives_without_ack();
+        last.vanishes();
+        alice.publish(Publish::new("jobs/1", "nobody there").qos(1));
+        hub.is_healthy();
+    }
+}
+
+#[test]
+fn retained_messages_are_not_for_groups() {
+    let hub = Hub::start();
+    let mut alice = hub.person("alice").connects();
+    alice.publish(Publish::new("jobs/1", "old").qos(1).retained());
+    let mut one = member(&hub, "one");
+    alice.publish(Publish::new("jobs/1", "new").qos(1));
+    assert_eq!(one.receives().text(), "new");
+}
+
+fn member(hub: &Hub, name: &str) -> Person {
+    let mut member = hub.person(name).connects();
+    member.subscribe("$share/group/jobs/+", 1);
+    member
+}
