@@ -1,7 +1,18 @@
 //! Spine to store and people: commit, conversations, presence, notifications.
 
 pub mod acl;
+pub mod bridge;
+pub mod chat;
+pub mod envelope;
+pub mod inbox;
+pub mod location;
 pub mod notify;
+pub mod people;
+pub mod policy;
 pub mod presence;
+pub mod push;
+pub mod queue;
+pub mod rpc;
 pub mod store;
+pub mod transaction;
 pub mod users;

@@ -80,6 +80,8 @@ pub enum ToBridge {
         from: Device,
         /// Whether the message also becomes the retained message of its topic.
         store_retained: bool,
+        /// The packet identifier to remember with it until PUBREL, for the persistent session of a QoS 2 publisher.
+        remember: Option<u16>,
     },
     /// A device connected.
     Open {

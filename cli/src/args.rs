@@ -1,11 +1,11 @@
 //! The command line as a whole, and the flags that several commands share. Each command's own flags stand with the command.
 
-use crate::client::Retry;
 use crate::client::message::{Draft, PublishProperties, Qos, check_topic};
 use crate::client::options::{Options, Protocol, Session, Tls, Will, fresh_client_id};
 use crate::client::properties::{self, Packet, Property};
+use crate::client::Retry;
 use crate::exit::{Failure, help_tail};
-use crate::{bench, chat, history, publish, settings, subscribe, watch};
+use crate::{bench, chat, history, publish, serve, settings, subscribe, user, watch};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -23,6 +23,7 @@ pub struct Cli {
 }
 
 const EXAMPLES: &str = "
+    hubbub serve --dev
     hubbub pub -u alice -t dm/bob -m hi
     hubbub sub -u bob -t u/bob/inbox -q 1
     hubbub chat -u alice bob
@@ -31,6 +32,8 @@ const EXAMPLES: &str = "
 /// What a person can type.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the server
+    Serve(serve::ServeArgs),
     /// Publish a message, or a message per line
     Pub(publish::PubArgs),
     /// Subscribe and print messages
@@ -41,6 +44,8 @@ pub enum Command {
     History(history::HistoryArgs),
     /// Print where people are and whether they are online
     Watch(watch::WatchArgs),
+    /// Add, list and remove the people who may log in
+    User(user::UserArgs),
     /// Check or print the configuration
     Config(settings::ConfigArgs),
     /// Measure a broker: throughput, latency, losses, connections
@@ -75,13 +80,7 @@ pub struct ConnectArgs {
     #[arg(short = 'u', long = "username", visible_alias = "user", env = "HUBBUB_USER")]
     pub user: Option<String>,
     /// Password. Others on this machine can see it; the environment variable is safer
-    #[arg(
-        short = 'P',
-        long = "pw",
-        visible_alias = "password",
-        env = "HUBBUB_PASSWORD",
-        hide_env_values = true
-    )]
+    #[arg(short = 'P', long = "pw", visible_alias = "password", env = "HUBBUB_PASSWORD", hide_env_values = true)]
     pub password: Option<String>,
     /// Client id [default: a fresh one]
     #[arg(short = 'i', long = "id")]
@@ -114,9 +113,7 @@ impl ConnectArgs {
         }
         for text in [&self.user, &self.password, &self.client_id].into_iter().flatten() {
             if text.len() > usize::from(u16::MAX) || text.contains('\0') {
-                return Err(Failure::usage(
-                    "user name, password and client id have at most 65535 bytes, and no null characters",
-                ));
+                return Err(Failure::usage("user name, password and client id have at most 65535 bytes, and no null characters"));
             }
         }
         let identity = self.cert.as_deref().zip(self.key.as_deref());
@@ -222,5 +219,97 @@ impl ProtocolArgs {
             properties: PublishProperties::default(),
         };
         Ok(Some(Will { message, properties: properties::for_will(&self.properties) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(properties::join_words(line.split(' ').map(Into::into)))
+    }
+
+    fn publisher(line: &str) -> (ConnectArgs, ProtocolArgs) {
+        match parse(line).map(|cli| cli.command) {
+            Ok(Command::Pub(args)) => (args.connect, args.protocol),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn options(line: &str) -> Result<Options, Failure> {
+        let (connect, protocol) = publisher(line);
+        let mut options = connect.options("pub")?;
+        protocol.apply(&connect, &mut options)?;
+        Ok(options)
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn mosquitto_fingers_find_their_flags() {
+        for line in [
+            "hubbub pub -h localhost -p 1883 -t a/b -m hi -q 1 -r -u alice -P secret -i phone -c -V mqttv5 -k 30 -d",
+            "hubbub pub -t a -l",
+            "hubbub pub -t a -s",
+            "hubbub pub -t a -f file",
+            "hubbub pub -t a -n -r",
+            "hubbub pub -t a -m -5 --will-topic w --will-payload gone --will-qos 1 --will-retain",
+            "hubbub pub -t a -m x -D publish user-property k v -D connect session-expiry-interval 60 -V 5",
+            "hubbub sub -h ::1 -t a -t b/# -v -C 3 -W 5 -R -N -c -i phone -q 2 -V mqttv311",
+            "hubbub sub -t a --cafile ca.pem --cert c.pem --key k.pem --json",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        for line in [
+            "hubbub pub -t a",
+            "hubbub pub -m x",
+            "hubbub pub -t a -m x -l",
+            "hubbub pub -t a -m x -q 3",
+            "hubbub pub -t a -m x -V mqttv31",
+            "hubbub pub -t a -m x -p 0",
+            "hubbub pub -t a -m x -k 1",
+            "hubbub pub -t a -m x --will-qos 1",
+            "hubbub pub -t a -m x -D publish colour red",
+            "hubbub sub -t a -C 0",
+            "hubbub sub -t a --cert c.pem",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_kept_session_needs_a_client_id_and_lasts() {
+        let options_of = |flags: &str| options(&format!("hubbub pub -t a -m x {flags}"));
+        assert!(options_of("-c").unwrap_err().message.contains("-i"));
+        let kept = options_of("-c -i phone").unwrap();
+        assert_eq!((kept.session, kept.properties.session_expiry_interval), (Session::Keep, Some(u32::MAX)));
+        let shorter = options_of("-c -i phone -x 60").unwrap();
+        assert_eq!(shorter.properties.session_expiry_interval, Some(60));
+    }
+
+    #[test]
+    fn properties_are_for_mqtt_5() {
+        let refused = options("hubbub pub -t a -m x -V 311 -D publish content-type text/plain").unwrap_err();
+        assert!(refused.message.contains("mqttv5"));
+    }
+
+    #[test]
+    fn the_will_takes_its_flags_and_properties() {
+        let line = "hubbub pub -t a -m x --will-topic w --will-payload gone --will-qos 1 -D will will-delay-interval 3";
+        let will = options(line).unwrap().will.unwrap();
+        assert_eq!((will.message.topic.as_str(), &will.message.payload[..]), ("w", &b"gone"[..]));
+        assert_eq!((will.message.qos, will.properties.unwrap().delay_interval), (Qos::AtLeastOnce, Some(3)));
+        assert!(options("hubbub pub -t a -m x --will-topic w/#").is_err());
     }
 }

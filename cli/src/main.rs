@@ -1,5 +1,6 @@
 //! Everything a person types: the server, the clients, the benchmark.
 
+mod admin;
 mod args;
 mod bench;
 mod chat;
@@ -11,8 +12,10 @@ mod history;
 mod people;
 mod print;
 mod publish;
+mod serve;
 mod settings;
 mod subscribe;
+mod user;
 mod watch;
 
 use args::{Cli, Command};
@@ -41,11 +44,13 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         log_to_stderr(connect.debug);
     }
     match command {
+        Command::Serve(args) => serve::run(args),
         Command::Pub(args) => publish::run(args),
         Command::Sub(args) => subscribe::run(args),
         Command::Chat(args) => chat::run(args),
         Command::History(args) => history::run(args),
         Command::Watch(args) => watch::run(args),
+        Command::User(args) => user::run(args),
         Command::Config(args) => settings::run(args),
         Command::Bench(args) => bench::run(args),
     }
@@ -70,6 +75,9 @@ fn report(error: &anyhow::Error) -> ExitCode {
     if exit::is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("hubbub: {error:#}");
+    match error.downcast_ref::<hubbub_config::Mistakes>() {
+        Some(mistakes) => eprintln!("hubbub: the configuration has mistakes:\n{mistakes}"),
+        None => eprintln!("hubbub: {error:#}"),
+    }
     ExitCode::from(exit::status_of(error) as u8)
 }

@@ -41,7 +41,7 @@ pub struct PubArgs {
     #[command(flatten)]
     pub connect: ConnectArgs,
     #[command(flatten)]
-    protocol: ProtocolArgs,
+    pub protocol: ProtocolArgs,
 }
 
 const EXAMPLES: &str = "

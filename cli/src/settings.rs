@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 /// Checks or prints the configuration: the file, then variables HUBBUB_SECTION_KEY, then the defaults.
 #[derive(Debug, Args)]
+#[command(after_help = help_tail("
+    hubbub config check
+    hubbub config print --default > hubbub.toml"))]
 pub struct ConfigArgs {
     #[command(subcommand)]
     action: Action,

@@ -33,12 +33,18 @@ const EXAMPLES: &str = "
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Add a user; asks for the password
+    #[command(after_help = help_tail("
+        hubbub user add alice
+        hubbub user add build-robot --password-stdin < password.txt"))]
     Add(Account),
     /// Give a user another password
+    #[command(after_help = help_tail("hubbub user passwd alice"))]
     Passwd(Account),
     /// List the names of all users
+    #[command(after_help = help_tail("hubbub user list | wc -l"))]
     List,
     /// Remove a user; messages stay
+    #[command(after_help = help_tail("hubbub user remove alice"))]
     Remove {
         /// Name of the user
         name: String,
@@ -60,23 +66,30 @@ struct Account {
 /// Changes or lists the accounts.
 pub fn run(args: UserArgs) -> anyhow::Result<()> {
     let config = settings::load(args.config.as_deref())?;
-    if let Action::Add(Account { name, .. }) | Action::Passwd(Account { name, .. }) = &args.action {
-        users::check_name(name)?;
-    }
+    // Asked before the store is opened: nobody else can have it while somebody thinks about a password.
+    let password = args.action.password()?;
     let place = Place::find(&config)?;
+    let mut out = std::io::stdout().lock();
     match args.action {
-        Action::Add(account) => place.add(&account.name, &account.password()?)?,
-        Action::Passwd(account) => place.passwd(&account.name, &account.password()?)?,
-        Action::Remove { name } => place.remove(&name)?,
+        Action::Add(account) => {
+            place.add(&account.name, &password)?;
+            writeln!(out, "added {}", account.name)?;
+        }
+        Action::Passwd(account) => {
+            place.passwd(&account.name, &password)?;
+            writeln!(out, "changed the password of {}", account.name)?;
+        }
+        Action::Remove { name } => {
+            place.remove(&name)?;
+            writeln!(out, "removed {name}")?;
+        }
         Action::List => {
-            let mut out = std::io::stdout().lock();
             for name in place.list()? {
                 writeln!(out, "{name}")?;
             }
-            out.flush()?;
         }
     }
-    Ok(())
+    Ok(out.flush()?)
 }
 
 /// Where accounts are changed.
@@ -122,6 +135,19 @@ impl Place {
         match self {
             Place::Store(store) => Ok(users::list(store.as_ref())?),
             Place::Server(admin) => admin.list(),
+        }
+    }
+}
+
+impl Action {
+    /// The password, for actions that need one.
+    fn password(&self) -> anyhow::Result<String> {
+        match self {
+            Action::Add(account) | Action::Passwd(account) => {
+                users::check_name(&account.name)?;
+                account.password()
+            }
+            Action::List | Action::Remove { .. } => Ok(String::new()),
         }
     }
 }

@@ -14,14 +14,14 @@ use tempfile::TempDir;
 
 use crate::http::{self, Http};
 use crate::person::Arrival;
-use crate::tool::{self, Ended};
+use crate::tool::{self, Ended, Tool};
 use crate::{Client, Connect, PATIENCE, RawClient, binary};
 
 /// How a hub is to run.
 #[derive(Clone)]
 pub struct Settings {
     dev: bool,
-    rules: String,
+    rules: Option<String>,
     values: BTreeMap<String, String>,
 }
 
@@ -43,12 +43,12 @@ struct Addresses {
 }
 
 impl Settings {
-    /// With `--dev`: every user name is believed. Topics that are not chat are open to everybody.
+    /// With `--dev`: every user name is believed, and topics that are not chat are open to everybody.
     pub fn dev() -> Settings {
         let listen = ["listen.mqtt", "listen.websocket", "listen.http"];
         let mut values: BTreeMap<_, _> = listen.map(|key| (key.to_owned(), "127.0.0.1:0".to_owned())).into();
         values.insert("log.level".into(), "debug".into());
-        Settings { dev: true, rules: "topic readwrite #\n".into(), values }
+        Settings { dev: true, rules: None, values }
     }
 
     /// Without `--dev`: users log in with passwords.
@@ -58,7 +58,7 @@ impl Settings {
 
     /// With these rights on topics that are not chat, in the words of the file `acl.file`.
     pub fn rules(mut self, rules: &str) -> Settings {
-        self.rules = rules.into();
+        self.rules = Some(rules.into());
         self
     }
 
@@ -96,9 +96,9 @@ impl Settings {
         if !self.values.contains_key("store.path") {
             command.env("HUBBUB_STORE_PATH", folder.join("data"));
         }
-        if !self.values.contains_key("acl.file") {
+        if let Some(rules) = &self.rules {
             let file = folder.join("rules.acl");
-            std::fs::write(&file, &self.rules).unwrap();
+            std::fs::write(&file, rules).unwrap();
             command.env("HUBBUB_ACL_FILE", file);
         }
         // Not the repository: a `hubbub.toml` that lies there is not meant for tests.
@@ -163,6 +163,14 @@ impl Hub {
     /// `hubbub` with these arguments, and the settings and folder of this hub.
     pub fn command(&self, arguments: &[&str]) -> Command {
         self.settings.command(self.folder.path(), arguments)
+    }
+
+    /// `hubbub user add`; it may be running or not.
+    pub fn adds_user(&self, name: &str, password: &str) {
+        let mut tool = Tool::start(&mut self.command(&["user", "add", name, "--password-stdin"]));
+        tool.types(&format!("{password}\n"));
+        let ended = tool.ends();
+        assert!(ended.status.success(), "user add {name}: {ended:?}");
     }
 
     /// Everything that it wrote so far, to standard output and error.

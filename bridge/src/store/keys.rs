@@ -3,6 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `meta/version` | format version, u32 |
+//! | `meta/epoch` | number of the run of the server, u64 |
 //! | `a/{topic}` | retained message of a topic |
 //! | `b/{client}{filter}` | subscription of a session |
 //! | `c/{cid}` | conversation: next seq and the like |
@@ -20,7 +21,6 @@
 //! | `t/{uid}` | inbox watermark taken by any device |
 //! | `u/{uid}` | account |
 //! | `w/{client}` | queue: next pos |
-//! | `y/{id}`, `z/{id}` | body of queued deliveries, number of references to it |
 //!
 //! Numbers are big-endian. Text is ended by 00 01, with 00 inside it written 00 FF: keys then sort by their fields in
 //! turn, and no id, whatever it contains, reaches into the keys of another.
@@ -51,6 +51,11 @@ pub fn under(prefix: Vec<u8>) -> Range<Vec<u8>> {
 /// Version of the layout.
 pub fn version() -> Vec<u8> {
     b"meta/version".to_vec()
+}
+
+/// Number of the run of the server.
+pub fn epoch() -> Vec<u8> {
+    b"meta/epoch".to_vec()
 }
 
 /// Declares the functions for one kind each: the key, and the range of all keys of that kind.
@@ -88,8 +93,6 @@ kinds! {
     b't' "the watermark that any device has taken": taken(uid: &str), all all_taken;
     b'u' "an account": user(uid: &str), all all_users;
     b'w' "the head of a queue": queue_head(client: &str), all all_queue_heads;
-    b'y' "a body shared by queued deliveries": body(id: &str), all all_bodies;
-    b'z' "the number of references to a body": references(id: &str), all all_references;
 }
 
 /// Declares ranges over the last field of a kind, for one owner.
@@ -267,12 +270,12 @@ mod tests {
     fn kinds_do_not_overlap() {
         let long = "x".repeat(65_535);
         let samples =
-            [retained(""), message("", 0), message(&long, u64::MAX), user(&long), version(), body("\0")];
-        let kinds = [all_retained(), all_messages(), all_users(), all_bodies(), all_conversations()];
+            [retained(""), message("", 0), message(&long, u64::MAX), user(&long), version(), epoch()];
+        let kinds = [all_retained(), all_messages(), all_users(), all_sessions(), all_conversations()];
         for key in &samples {
             assert!(kinds.iter().filter(|kind| kind.contains(key)).count() <= 1);
             assert!(everything().contains(key));
         }
-        assert!(!kinds.iter().any(|kind| kind.contains(&version())));
+        assert!(!kinds.iter().any(|kind| kind.contains(&version()) || kind.contains(&epoch())));
     }
 }

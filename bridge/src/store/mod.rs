@@ -93,14 +93,17 @@ pub enum StoreError {
 /// Fails when another process holds the folder, when it cannot be written, or when its data has another format.
 pub fn open(settings: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     match settings.engine {
-        Engine::Memory => checked(MemoryStore::default(), settings),
-        Engine::Sled => checked(SledStore::open(&settings.path, settings.cache_bytes)?, settings),
+        Engine::Memory => {
+            let engine = MemoryStore::default();
+            version::check(&engine, &settings.path)?;
+            Ok(Arc::new(Poisoning::new(engine)))
+        }
+        Engine::Sled => {
+            let engine = SledStore::open(&settings.path, settings.cache_bytes)?;
+            version::check_folder(&engine, &settings.path)?;
+            Ok(Arc::new(Poisoning::new(engine)))
+        }
     }
-}
-
-fn checked(engine: impl Store + 'static, settings: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
-    version::check(&engine, &settings.path)?;
-    Ok(Arc::new(Poisoning::new(engine)))
 }
 
 #[cfg(test)]
@@ -133,6 +136,18 @@ mod tests {
         let refusal = open(&settings).err().unwrap();
         assert!(matches!(refusal, StoreError::Locked(_)), "{refusal}");
         assert!(refusal.to_string().contains(home.path().to_str().unwrap()), "{refusal}");
+    }
+
+    #[test]
+    fn a_folder_whose_data_is_gone_is_not_taken_for_a_new_one() {
+        let home = tempfile::tempdir().unwrap();
+        let settings = settings(Engine::Sled, home.path());
+        open(&settings).unwrap().commit(put(b"k", b"v")).unwrap();
+        std::fs::write(home.path().join("db"), b"").unwrap();
+        let refusal = open(&settings).err().unwrap().to_string();
+        assert!(refusal.contains("data is gone") && refusal.contains("hubbub-format"), "{refusal}");
+        std::fs::remove_file(home.path().join("hubbub-format")).unwrap();
+        assert_eq!(open(&settings).unwrap().get(b"k").unwrap(), None);
     }
 
     #[test]

@@ -247,7 +247,7 @@ impl Edge {
             PublishVerdict::Errand(errand) => {
                 let at = Place { edge: self.id, slot: u32::MAX, generation: 0 };
                 let from = identity.device;
-                let frame = ToBridge::Publish { at, token: None, errand, from, store_retained: false };
+                let frame = ToBridge::Publish { at, token: None, errand, from, store_retained: false, remember: None };
                 self.to_bridge(&frame, Some(&message));
             }
             PublishVerdict::Denied(why) => {

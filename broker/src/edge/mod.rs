@@ -41,6 +41,7 @@ pub use handshake::Arrival;
 pub use run::{EdgeParts, Listener, Mail, run};
 
 use link::{Link, Next};
+use publish::Waiter;
 
 /// Packets of one socket in one turn, so that a busy client cannot freeze the others.
 const MAX_PACKETS_A_TURN: usize = 1000;
@@ -244,7 +245,9 @@ impl Edge {
             return;
         }
         match command {
-            Command::Publish { message, token } => self.publish(slot, message, token),
+            Command::Publish { message, token, remember } => {
+                self.publish(slot, message, token.map(|token| Waiter { slot, token, remember }));
+            }
             Command::Subscribe { packet, filters } => self.subscribe(slot, packet, filters),
             Command::Unsubscribe(packet) => self.unsubscribe(slot, packet),
             Command::Close(goodbye) => self.end(slot, goodbye),

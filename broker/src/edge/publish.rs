@@ -12,19 +12,24 @@ use crate::policy::{PublishVerdict, RetainRule};
 use crate::routes::Route;
 use crate::session::{Delivered, Delivery, Fanout, Outcome, Wire};
 
-/// Who waits for a publish: the session and its token, or nobody (wills, QoS 0).
-pub(super) type Waiter = Option<(u32, u64)>;
+/// Who waits for a publish: nobody for wills and at QoS 0.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiter {
+    pub slot: u32,
+    pub token: u64,
+    /// Packet identifier to remember on disk.
+    pub remember: Option<u16>,
+}
 
 impl Edge {
     /// A PUBLISH of a client.
-    pub(super) fn publish(&mut self, slot: u32, message: Message, token: Option<u64>) {
+    pub(super) fn publish(&mut self, slot: u32, message: Message, waiter: Option<Waiter>) {
         self.shared.counters.publishes_received_total.add(1);
         let identity = &self.slots[slot as usize].identity;
         let verdict = self.shared.policy.publish(identity, &message.topic, &message.payload);
-        let waiter = token.map(|token| (slot, token));
         match verdict {
             PublishVerdict::Plain(rule) => self.route(Some(slot), message, rule, waiter),
-            PublishVerdict::Errand(errand) => self.hand_over(slot, &message, errand, token),
+            PublishVerdict::Errand(errand) => self.hand_over(slot, &message, errand, waiter),
             PublishVerdict::Denied(why) => {
                 self.shared.counters.publishes_denied_total.add(1);
                 tracing::info!(client = %message.publisher, topic = %message.topic, why, "publish denied");
@@ -33,20 +38,21 @@ impl Edge {
         }
     }
 
-    fn hand_over(&mut self, slot: u32, message: &Message, errand: Errand, token: Option<u64>) {
+    fn hand_over(&mut self, slot: u32, message: &Message, errand: Errand, waiter: Option<Waiter>) {
         let frame = ToBridge::Publish {
             at: self.place(slot),
-            token,
+            token: waiter.map(|waiter| waiter.token),
             errand,
             from: self.slots[slot as usize].identity.device.clone(),
             store_retained: false,
+            remember: waiter.and_then(|waiter| waiter.remember),
         };
         self.to_bridge(&frame, Some(message));
     }
 
     /// Sends a message to all subscribers: those here at once, those of other edges over the spine, and persistent
     /// sessions by way of the bridge, which also keeps what is retained.
-    pub(super) fn route(&mut self, slot: Option<u32>, mut message: Message, rule: RetainRule, waiter: Waiter) {
+    pub(super) fn route(&mut self, slot: Option<u32>, mut message: Message, rule: RetainRule, waiter: Option<Waiter>) {
         message.retain = match rule {
             RetainRule::AsSent => message.retain,
             RetainRule::Always => true,
@@ -78,15 +84,16 @@ impl Edge {
     }
 
     /// The bridge stores; the acknowledgement follows its commit.
-    fn commit(&mut self, slot: Option<u32>, message: &Message, waiter: Waiter) {
+    fn commit(&mut self, slot: Option<u32>, message: &Message, waiter: Option<Waiter>) {
         let nobody = Place { edge: self.id, slot: u32::MAX, generation: 0 };
         let from = slot.map(|slot| self.slots[slot as usize].identity.device.clone());
         let frame = ToBridge::Publish {
-            at: waiter.map_or(nobody, |(slot, _)| self.place(slot)),
-            token: waiter.map(|(_, token)| token),
+            at: waiter.map_or(nobody, |waiter| self.place(waiter.slot)),
+            token: waiter.map(|waiter| waiter.token),
             errand: Errand::Queue,
             from: from.unwrap_or_else(|| Device { user: Default::default(), client: message.publisher.clone() }),
             store_retained: message.retain,
+            remember: waiter.and_then(|waiter| waiter.remember),
         };
         self.to_bridge(&frame, Some(message));
     }
@@ -108,8 +115,8 @@ impl Edge {
         }
     }
 
-    fn answer(&mut self, waiter: Waiter, outcome: Outcome) {
-        if let Some((slot, token)) = waiter {
+    fn answer(&mut self, waiter: Option<Waiter>, outcome: Outcome) {
+        if let Some(Waiter { slot, token, .. }) = waiter {
             self.done(slot, token, outcome);
         }
     }

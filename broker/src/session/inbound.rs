@@ -117,7 +117,8 @@ impl Session {
             properties: publish.properties,
             payload: publish.payload,
         };
-        wire.commands.push(Command::Publish { message, token });
+        let remember = (qos == QoS::ExactlyOnce && self.is_persistent()).then_some(packet_id);
+        wire.commands.push(Command::Publish { message, token, remember });
     }
 
     /// The topic name, with a topic alias looked up or learned (§3.3.2.3.4).

@@ -65,6 +65,8 @@ pub enum Command {
         message: Message,
         /// The wait for an acknowledgement.
         token: Option<u64>,
+        /// The packet identifier that a persistent session has to remember until PUBREL (QoS 2).
+        remember: Option<u16>,
     },
     /// Decide on these subscriptions; [`Session::subscribed`] has to follow.
     Subscribe {

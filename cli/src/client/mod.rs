@@ -79,7 +79,10 @@ pub fn timed_out() -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod grant_tests {
     use super::*;
 
     #[test]

@@ -4,6 +4,9 @@
 //! the packages of MQTT.js, both inside that folder. The mosquitto clients come from the system; without them the tests fail
 //! and say how to install them.
 
+// Only functions with #[test] count as tests for that lint; their helpers may stop a test as well.
+#![allow(clippy::unwrap_used)]
+
 mod mosquitto;
 mod mqttjs;
 mod paho;

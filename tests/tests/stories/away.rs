@@ -1,6 +1,6 @@
 //! Somebody who was away gets everything missed, once, in order.
 
-use hubbub_tests::{Hub, Version, message};
+use hubbub_tests::{Hub, Person, Publish, Version, message};
 
 #[test]
 fn somebody_away_gets_three_messages_once_and_in_order_after_kill_9() {
@@ -91,10 +91,7 @@ fn each_device_has_its_own_place_in_the_inbox() {
 fn more_than_one_window_of_missed_messages_arrives_whole() {
     let mut hub = Hub::start();
     let phone = hub.person("bob").keeping_the_session().arrives().leaves();
-    let mut alice = hub.person("alice").arrives();
-    for number in 1..=500 {
-        alice.send_publish(hubbub_tests::Publish::new("dm/bob", format!("message {number}")).qos(1));
-    }
+    let mut alice = talks_on_and_on(&hub, 500);
     for id in 1..=500 {
         assert_eq!(alice.receipt(1, id).code, 0);
     }
@@ -107,6 +104,34 @@ fn more_than_one_window_of_missed_messages_arrives_whole() {
 }
 
 #[test]
+fn nothing_acknowledged_is_lost_when_the_power_fails_in_the_middle_of_a_burst() {
+    for acknowledged in [1, 40, 250] {
+        let mut hub = Hub::start();
+        let phone = hub.person("bob").keeping_the_session().arrives().leaves();
+        let mut alice = talks_on_and_on(&hub, 400);
+        for id in 1..=acknowledged {
+            assert_eq!(alice.receipt(1, id).code, 0);
+        }
+        hub.kill9();
+        hub.restart();
+        hub.person("alice").arrives().says("bob", "the end");
+        let mut bob = phone.connects();
+        for number in 1.. {
+            let seen = bob.takes_envelope();
+            assert_eq!(seen["seq"], number, "no gap, nothing twice: {seen}");
+            if seen["body"] == "the end" {
+                assert!(
+                    number > u64::from(acknowledged),
+                    "{acknowledged} were acknowledged, {number} is the end"
+                );
+                break;
+            }
+            assert_eq!(seen["body"], format!("message {number}"));
+        }
+    }
+}
+
+#[test]
 fn numbers_go_on_where_they_stopped_after_kill_9() {
     let mut hub = Hub::start();
     hub.person("alice").arrives().says("bob", "before");
@@ -114,4 +139,14 @@ fn numbers_go_on_where_they_stopped_after_kill_9() {
     hub.restart();
     let receipt = hub.person("alice").arrives().says("bob", "after");
     assert_eq!(receipt.props.user("seq"), Some("2"), "{receipt:?}");
+}
+
+/// Alice, who has sent this many messages to bob and looked at no acknowledgement yet. In 3.1.1, where no Receive Maximum
+/// stops her.
+fn talks_on_and_on(hub: &Hub, count: u16) -> Person {
+    let mut alice = hub.person("alice").speaking(Version::V311).connects();
+    for number in 1..=count {
+        alice.send_publish(Publish::new("dm/bob", format!("message {number}")).qos(1));
+    }
+    alice
 }

@@ -1,7 +1,7 @@
 //! Without `--dev` users log in with passwords.
 
 use hubbub_tests::client::Refused;
-use hubbub_tests::tool::{Tool, succeeds};
+use hubbub_tests::tool::succeeds;
 use hubbub_tests::{Client, Connect, Hub, Settings, Version, message};
 
 #[test]
@@ -25,8 +25,8 @@ fn nobody_gets_in_without_an_account() {
 fn an_account_made_on_the_command_line_lets_its_user_in() {
     let mut hub = Settings::with_login().start();
     hub.stop();
-    add_user(&hub, "alice", "correct horse");
-    add_user(&hub, "bob", "battery staple");
+    hub.adds_user("alice", "correct horse");
+    hub.adds_user("bob", "battery staple");
     hub.restart();
     let mut alice = hub.person("alice").with_password("correct horse").arrives();
     let mut bob = hub.person("bob").with_password("battery staple").speaking(Version::V31).arrives();
@@ -42,7 +42,7 @@ fn an_account_made_on_the_command_line_lets_its_user_in() {
 #[test]
 fn an_account_may_be_made_and_removed_while_the_hub_runs() {
     let hub = Settings::with_login().start();
-    add_user(&hub, "alice", "correct horse");
+    hub.adds_user("alice", "correct horse");
     hub.person("alice").with_password("correct horse").arrives().leaves();
     assert_eq!(succeeds(&mut hub.command(&["user", "list"])).trim(), "alice");
     succeeds(&mut hub.command(&["user", "remove", "alice"]));
@@ -60,13 +60,6 @@ fn names_that_would_be_wildcards_or_levels_are_refused() {
         assert!(refused.is_some(), "user {name:?} is let in");
     }
     hub.is_healthy();
-}
-
-fn add_user(hub: &Hub, name: &str, password: &str) {
-    let mut tool = Tool::start(&mut hub.command(&["user", "add", name, "--password-stdin"]));
-    tool.types(&format!("{password}\n"));
-    let ended = tool.ends();
-    assert!(ended.status.success(), "user add {name}: {ended:?}");
 }
 
 fn code(refused: Refused) -> u8 {

@@ -87,6 +87,15 @@ fn what_no_rule_allows_is_denied_and_what_one_allows_is_not_more() {
 }
 
 #[test]
+fn without_rules_nothing_but_chat_is_open_to_users_with_passwords() {
+    let hub = Settings::with_login().start();
+    hub.adds_user("alice", "correct horse");
+    let mut alice = hub.person("alice").with_password("correct horse").arrives();
+    assert_eq!(alice.try_subscribe("news/today", 1), NOT_AUTHORIZED);
+    assert_eq!(alice.publish(Publish::new("news/today", "x").qos(1)).code, NOT_AUTHORIZED);
+}
+
+#[test]
 fn a_mistake_in_the_rules_opens_nothing() {
     let folder = hubbub_tests::hub::new_folder();
     let file = folder.path().join("bad.acl");

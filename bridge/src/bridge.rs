@@ -1,0 +1,415 @@
+//! The bridge: one committer that drains the lane from the edges, makes one batch of all that is waiting, flushes it
+//! once, and only then says what was asked to be said.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+
+use hubbub_broker::clock::{Clock, Millis};
+use hubbub_broker::codec::QoS;
+use hubbub_broker::counters::Counters;
+use hubbub_broker::lane::{self, Errand, Place, Source, ToBridge, ToEdge};
+use hubbub_broker::message::Message;
+use hubbub_broker::retained::Retained;
+use hubbub_broker::session::RestoredSession;
+use hubbub_broker::spine::{Batch, End, Lane, SpineError};
+use hubbub_broker::topic::TopicLimits;
+use hubbub_config::Config;
+
+use crate::acl::{Acl, AclMistake};
+use crate::chat::{Chat, ChatRules, Sender};
+use crate::inbox::{self, Inboxes};
+use crate::people::People;
+use crate::policy::House;
+use crate::push::{Push, PushError};
+use crate::queue::{self, Queues};
+use crate::rpc::Request;
+use crate::store::{Order, Store, StoreError, keys};
+use crate::transaction::{Frames, Reply, Transaction};
+
+/// How long the committer sleeps when nothing happens; also how fast it notices that it has to stop.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// Expired message ids that are swept in one go, so that sweeping never delays acknowledgements for long.
+const SWEEP: usize = 256;
+
+/// Milliseconds between two sweeps.
+const SWEEP_EVERY: Millis = 5_000;
+
+/// Why the bridge cannot start or go on. The process has to end: nothing unacknowledged was promised.
+#[derive(Debug, Error)]
+pub enum BridgeError {
+    /// The disk.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The spine.
+    #[error("{0}")]
+    Spine(#[from] SpineError),
+    /// The outbox.
+    #[error("{0}")]
+    Push(#[from] PushError),
+    /// The rights.
+    #[error("the ACL file {file} cannot be used:\n{mistakes}")]
+    Acl {
+        /// Which file.
+        file: String,
+        /// All mistakes, one a line.
+        mistakes: String,
+    },
+    /// Credit bounds what edges may send, so this is a fault of ours.
+    #[error("the lane to the bridge lost {0} batches")]
+    Lost(u64),
+}
+
+/// The bridge before it runs, and what others need from it.
+pub struct Opened {
+    /// Has to be run by a thread of its own.
+    pub bridge: Bridge,
+    /// Sessions of an earlier run, for the edges.
+    pub sessions: Vec<RestoredSession>,
+    /// The rules.
+    pub house: Arc<House>,
+}
+
+/// Spine to store and people.
+pub struct Bridge {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    counters: Arc<Counters>,
+    retained: Arc<Retained>,
+    commit_max: usize,
+    queues: Queues,
+    inboxes: Inboxes,
+    chat: Chat,
+    people: People,
+    push: Push,
+    swept_at: Millis,
+    /// What is read from disk after the commit: pages and answers.
+    later: Vec<Later>,
+}
+
+/// Something that has to see the batch on disk.
+enum Later {
+    Page { at: Place, source: Source, owner: bytestring::ByteString, from: u64, max: usize },
+    Answer(Request),
+}
+
+impl Bridge {
+    /// Reads what an earlier run left on disk.
+    pub fn open(
+        config: &Config,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        counters: Arc<Counters>,
+        retained: Arc<Retained>,
+    ) -> Result<Opened, BridgeError> {
+        load_retained(&*store, &retained)?;
+        let topics = TopicLimits { levels: config.limits.topic_levels, bytes: config.limits.topic_bytes };
+        let mut queues = Queues::new(topics, config.session.durable_queue_messages, counters.clone());
+        let sessions = queues.restore(&*store)?;
+        let people = People::start(&config.presence, &*store, &retained, clock.now())?;
+        let push = Push::start(&config.notify, &*store, counters.clone())?;
+        let rules = ChatRules { dedupe_window: config.chat.dedupe_window, body_max: config.chat.body_max_bytes };
+        let acl = read_acl(config)?;
+        let (dev, location) = (config.login.dev, config.location.enabled);
+        let house = Arc::new(House::new(store.clone(), dev, acl, location, config.login.hash_concurrency));
+        let bridge = Bridge {
+            store,
+            clock,
+            counters,
+            retained,
+            commit_max: config.store.commit_max,
+            queues,
+            inboxes: Inboxes::default(),
+            chat: Chat::new(rules),
+            people,
+            push,
+            swept_at: 0,
+            later: Vec::new(),
+        };
+        Ok(Opened { bridge, sessions, house })
+    }
+
+    /// Runs until told to stop and nothing more comes, or until the disk or the spine fails.
+    pub fn run(mut self, mut spine: End, stop: &AtomicBool) -> Result<(), BridgeError> {
+        loop {
+            let first = spine.rx.next_before(Instant::now() + self.patience())?;
+            if first.is_none() && stop.load(Ordering::Relaxed) {
+                self.push.stop();
+                return Ok(());
+            }
+            let store = self.store.clone();
+            let mut tx = Transaction::new(&*store, self.clock.now());
+            let mut credit = Credit::default();
+            let mut waiting = first;
+            while let Some(batch) = waiting {
+                credit.add(&batch);
+                self.apply_batch(&mut tx, batch)?;
+                waiting = if tx.len() < self.commit_max { spine.rx.next_before(Instant::now())? } else { None };
+            }
+            self.handle_time(&mut tx)?;
+            let mut frames = self.commit(tx)?;
+            self.read_later(&*store, &mut frames)?;
+            credit.give_back(&mut frames);
+            spine.tx.send(frames.into_batches())?;
+        }
+    }
+
+    /// How long the committer may wait for something to happen.
+    fn patience(&self) -> Duration {
+        let now = self.clock.now();
+        let due = [self.people.poll_timeout(), self.push.poll_timeout()].into_iter().flatten().min();
+        due.map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(now)).min(IDLE))
+    }
+
+    fn commit(&mut self, tx: Transaction<'_>) -> Result<Frames, StoreError> {
+        let (operations, started) = (tx.len(), Instant::now());
+        let frames = tx.commit()?;
+        if operations > 0 {
+            self.counters.commits_total.add(1);
+            self.counters.commit_operations_total.add(operations as u64);
+            self.counters.commit_microseconds_total.add(started.elapsed().as_micros() as u64);
+        }
+        Ok(frames)
+    }
+
+    fn apply_batch(&mut self, tx: &mut Transaction<'_>, batch: Batch) -> Result<(), BridgeError> {
+        if batch.lost > 0 {
+            return Err(BridgeError::Lost(batch.lost));
+        }
+        let mut frames: Bytes = batch.frames;
+        loop {
+            match lane::take::<ToBridge>(&mut frames) {
+                Ok(Some((head, message))) => self.apply(tx, head, message)?,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    tracing::error!(%error, sender = batch.sender, "batch unreadable");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, tx: &mut Transaction<'_>, head: ToBridge, message: Option<Message>) -> Result<(), BridgeError> {
+        let store = self.store.clone();
+        match head {
+            ToBridge::Publish { at, token, errand, from, store_retained, remember } => {
+                let Some(message) = message else { return Ok(()) };
+                let reply = match errand {
+                    Errand::Queue => self.queue(tx, &message, store_retained)?,
+                    Errand::Chat => self.chat(tx, &from, &message)?,
+                    Errand::Rpc => self.request(&from.user, &message),
+                    Errand::Presence => self.people.wish(&from.user, &message.payload, tx.now),
+                };
+                if let (Some(packet_id), 0..0x80) = (remember, reply.code) {
+                    tx.put(keys::inbound(&from.client, packet_id), Vec::new());
+                }
+                tx.reply(at, token, reply);
+            }
+            ToBridge::Open { at, device, kind, expiry, fresh } => {
+                self.queues.open(tx, &*store, &device, expiry, fresh)?;
+                self.people.connected(&device, at, kind, tx.now);
+            }
+            ToBridge::Close { at, device, how, expiry } => {
+                self.inboxes.detach(&device);
+                self.queues.close(tx, &*store, &device, expiry)?;
+                self.people.disconnected(&device, at, how, tx.now);
+            }
+            ToBridge::Forget { device } => self.queues.forget(tx, &*store, &device.client)?,
+            ToBridge::Subscribe { at, token, device, filters, id } => {
+                self.queues.subscribe(tx, &device.client, &filters, id);
+                tx.reply(at, Some(token), Reply::default());
+            }
+            ToBridge::Unsubscribe { at, token, device, filters } => {
+                self.queues.unsubscribe(tx, &device.client, &filters);
+                tx.reply(at, Some(token), Reply::default());
+            }
+            ToBridge::Attach { at, device, source: Source::Queue, .. } => {
+                self.queues.attach(&device.client, at);
+                self.page_later(at, Source::Queue, device.client, 0, inbox_page());
+            }
+            ToBridge::Attach { at, device, source: Source::Inbox, qos, persistent } => {
+                let from = self.inboxes.attach(tx, at, &device, qos, persistent)?;
+                self.page_later(at, Source::Inbox, device.user, from, inbox_page());
+            }
+            ToBridge::Detach { device, source: Source::Inbox, .. } => self.inboxes.detach(&device),
+            ToBridge::Fetch { at, device, source, from, max } => {
+                let owner = if source == Source::Queue { device.client } else { device.user };
+                self.page_later(at, source, owner, from, max as usize);
+            }
+            ToBridge::Taken { device, source: Source::Queue, position, .. } => {
+                self.queues.taken(tx, &device.client, position)?;
+            }
+            ToBridge::Taken { device, source: Source::Inbox, position, persistent } => {
+                if self.inboxes.taken(tx, &device, position, persistent)? {
+                    self.push.taken(tx, &device.user, position);
+                }
+            }
+            ToBridge::Received { at, device, position, packet_id } => {
+                self.queues.received(tx, &device.client, position, packet_id)?;
+                tx.tell(at.edge, &ToEdge::Released { at, packet_id }, None);
+            }
+            ToBridge::Completed { device, packet_id } => tx.delete(keys::released(&device.client, packet_id)),
+            ToBridge::Forgotten { device, packet_id } => tx.delete(keys::inbound(&device.client, packet_id)),
+            ToBridge::Detach { source: Source::Queue, .. } | ToBridge::Heartbeat => {}
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, tx: &mut Transaction<'_>, message: &Message, store_retained: bool) -> Result<Reply, StoreError> {
+        if store_retained {
+            put_retained(tx, message);
+        }
+        self.queues.enqueue(tx, message)?;
+        Ok(Reply::default())
+    }
+
+    fn chat(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        from: &lane::Device,
+        message: &Message,
+    ) -> Result<Reply, StoreError> {
+        let kind = self.people.kind_of(from);
+        let sender = Sender { device: from, kind: &kind };
+        self.chat.accept(tx, &mut self.inboxes, &mut self.push, &self.counters, &sender, message)
+    }
+
+    fn request(&mut self, user: &bytestring::ByteString, message: &Message) -> Reply {
+        match Request::read(user, message) {
+            Ok(request) => {
+                self.later.push(Later::Answer(request));
+                Reply::default()
+            }
+            Err(why) => Reply::refused(0x83, why),
+        }
+    }
+
+    fn page_later(&mut self, at: Place, source: Source, owner: bytestring::ByteString, from: u64, max: usize) {
+        self.later.push(Later::Page { at, source, owner, from, max });
+    }
+
+    fn handle_time(&mut self, tx: &mut Transaction<'_>) -> Result<(), StoreError> {
+        let store = self.store.clone();
+        self.push.handle_timeout(tx, &*store)?;
+        self.people.handle_timeout(tx.now);
+        while let Some(message) = self.people.next_publish() {
+            self.counters.presence_changes_total.add(1);
+            // The retained limits are for clients; if presence does not fit, it is still delivered.
+            if self.retained.set(&message).is_ok() {
+                put_retained(tx, &message);
+            }
+            tx.broadcast(&message);
+        }
+        if tx.now >= self.swept_at + SWEEP_EVERY {
+            self.swept_at = tx.now;
+            sweep(tx, &*store)?;
+        }
+        Ok(())
+    }
+
+    fn read_later(&mut self, store: &dyn Store, frames: &mut Frames) -> Result<(), BridgeError> {
+        let later = std::mem::take(&mut self.later);
+        let mut answers = Vec::new();
+        for later in later {
+            match later {
+                Later::Page { at, source: Source::Queue, owner, from, max } => {
+                    queue::page(store, frames, at, &owner, from, max)?;
+                }
+                Later::Page { at, source: Source::Inbox, owner, from, max } => {
+                    inbox::page(store, frames, at, &owner, from, max)?;
+                }
+                Later::Answer(request) => answers.push(request.answer(store)?),
+            }
+        }
+        for answer in answers {
+            self.say(store, frames, &answer)?;
+        }
+        Ok(())
+    }
+
+    /// Publishes a message of the server's own at QoS 1: live, and queued for persistent sessions.
+    fn say(&mut self, store: &dyn Store, frames: &mut Frames, message: &Message) -> Result<(), StoreError> {
+        debug_assert!(message.qos != QoS::AtMostOnce);
+        let mut tx = Transaction::new(store, self.clock.now());
+        tx.broadcast(message);
+        self.queues.enqueue(&mut tx, message)?;
+        frames.append(tx.commit()?);
+        Ok(())
+    }
+}
+
+/// Entries in the first page after attaching.
+fn inbox_page() -> usize {
+    hubbub_broker::session::BUFFERED
+}
+
+/// What each edge sent and gets back.
+#[derive(Default)]
+struct Credit(Vec<(u8, u64)>);
+
+impl Credit {
+    fn add(&mut self, batch: &Batch) {
+        match self.0.iter_mut().find(|(sender, _)| *sender == batch.sender) {
+            Some((_, bytes)) => *bytes += batch.frames.len() as u64,
+            None => self.0.push((batch.sender, batch.frames.len() as u64)),
+        }
+    }
+
+    fn give_back(self, frames: &mut Frames) {
+        // Edge n sends as n + 1; the watchdog has no credit.
+        for (sender, bytes) in self.0.into_iter().filter(|(sender, _)| (1..u8::MAX).contains(sender)) {
+            frames.put(Lane::Edge(sender - 1), &ToEdge::Credit { bytes }, None);
+        }
+    }
+}
+
+fn put_retained(tx: &mut Transaction<'_>, message: &Message) {
+    let key = keys::retained(&message.topic);
+    if message.payload.is_empty() {
+        return tx.delete(key);
+    }
+    let mut bytes = BytesMut::new();
+    message.encode(&mut bytes);
+    tx.put(key, bytes.to_vec());
+}
+
+fn load_retained(store: &dyn Store, retained: &Retained) -> Result<(), StoreError> {
+    for (key, value) in store.scan(keys::all_retained(), Order::Forward, usize::MAX)? {
+        match Message::decode(&mut Bytes::from(value)) {
+            Ok(message) if retained.set(&message).is_ok() => {}
+            Ok(message) => tracing::warn!(topic = %message.topic, "retained message does not fit, left on disk"),
+            Err(error) => tracing::error!(?key, %error, "retained message left out"),
+        }
+    }
+    Ok(())
+}
+
+/// Forgets senders' message ids whose time is over.
+fn sweep(tx: &mut Transaction<'_>, store: &dyn Store) -> Result<(), StoreError> {
+    for (key, _) in store.scan(keys::expiries_until(tx.now), Order::Forward, SWEEP)? {
+        let ids = keys::Fields::of(&key).and_then(|mut fields| {
+            fields.number()?;
+            Some((fields.text()?, fields.text()?))
+        });
+        if let Some((user, cmid)) = ids {
+            tx.delete(keys::dedupe(&user, &cmid));
+        }
+        tx.delete(key);
+    }
+    Ok(())
+}
+
+fn read_acl(config: &Config) -> Result<Option<Acl>, BridgeError> {
+    let Some(path) = &config.acl.file else { return Ok(None) };
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| BridgeError::Acl { file: file.clone(), mistakes: error.to_string() })?;
+    Acl::parse(&text).map(Some).map_err(|mistakes| {
+        let line = |mistake: &AclMistake| format!("{file}:{}: {}", mistake.line, mistake.message);
+        BridgeError::Acl { file: file.clone(), mistakes: mistakes.iter().map(line).collect::<Vec<_>>().join("\n") }
+    })
+}

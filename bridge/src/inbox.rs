@@ -1,0 +1,173 @@
+//! The one ordered stream of each user: entries with a dense cursor `n`, and the devices that read it.
+
+use std::collections::HashMap;
+
+use ahash::RandomState;
+use bytestring::ByteString;
+use serde::{Deserialize, Serialize};
+
+use hubbub_broker::codec::QoS;
+use hubbub_broker::lane::{Device, Place, Source, ToEdge};
+
+use crate::chat;
+use crate::store::{Order, Store, StoreError, keys};
+use crate::transaction::{Frames, Transaction};
+
+/// One entry of an inbox: which message, and who sent it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxEntry {
+    /// Conversation.
+    pub cid: String,
+    /// Position in the conversation.
+    pub seq: u64,
+    /// Sender.
+    pub from: String,
+    /// The sender's client id: this device does not get it back.
+    pub client: String,
+}
+
+/// Devices that read an inbox now.
+#[derive(Debug, Default)]
+pub struct Inboxes {
+    readers: HashMap<ByteString, Vec<Reader>, RandomState>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    at: Place,
+    client: ByteString,
+}
+
+impl Inboxes {
+    /// Puts an entry into a user's inbox and pushes it to the devices that read it; gives back its `n`.
+    pub fn append(&mut self, tx: &mut Transaction<'_>, user: &str, entry: &InboxEntry) -> Result<u64, StoreError> {
+        let head = keys::inbox_head(user);
+        let n = tx.number(&head)? + 1;
+        tx.put_number(head, n);
+        tx.put_record(keys::inbox(user, n), entry);
+        let readers = self.readers.get(user).map(Vec::as_slice).unwrap_or_default();
+        if readers.is_empty() {
+            return Ok(n);
+        }
+        let stored = tx.get(&keys::message(&entry.cid, entry.seq))?.unwrap_or_default();
+        let message = chat::delivery(user, n, entry, &stored);
+        for reader in readers {
+            tx.tell(reader.at.edge, &entry_head(reader.at, n, false), Some(&message));
+        }
+        Ok(n)
+    }
+
+    /// A device reads from now on. Gives back where it begins.
+    ///
+    /// A device that keeps its session goes on behind its own cursor. A new one begins behind what any device of the
+    /// user has taken: so what nobody took reaches the first device that comes. At QoS 0 nothing can be owed, so it
+    /// begins with what comes next.
+    pub fn attach(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        at: Place,
+        device: &Device,
+        qos: QoS,
+        persistent: bool,
+    ) -> Result<u64, StoreError> {
+        self.detach(device);
+        let reader = Reader { at, client: device.client.clone() };
+        self.readers.entry(device.user.clone()).or_default().push(reader);
+        if qos == QoS::AtMostOnce {
+            return Ok(tx.number(&keys::inbox_head(&device.user))? + 1);
+        }
+        let cursor = keys::cursor(&device.user, &device.client);
+        if !persistent {
+            return Ok(tx.number(&keys::taken(&device.user))? + 1);
+        }
+        if tx.get(&cursor)?.is_none() {
+            let taken = tx.number(&keys::taken(&device.user))?;
+            tx.put_number(cursor.clone(), taken);
+        }
+        Ok(tx.number(&cursor)? + 1)
+    }
+
+    /// A device reads no longer.
+    pub fn detach(&mut self, device: &Device) {
+        if let Some(readers) = self.readers.get_mut(&device.user) {
+            readers.retain(|reader| reader.client != device.client);
+            if readers.is_empty() {
+                self.readers.remove(&device.user);
+            }
+        }
+    }
+
+    /// A device took everything up to `n`; cursors only go forward. Gives back whether it is news for the user.
+    pub fn taken(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        device: &Device,
+        n: u64,
+        persistent: bool,
+    ) -> Result<bool, StoreError> {
+        // Nobody can have taken what was never sent.
+        let n = n.min(tx.number(&keys::inbox_head(&device.user))?);
+        let forward = |tx: &mut Transaction<'_>, key: Vec<u8>| -> Result<bool, StoreError> {
+            let news = tx.number(&key)? < n;
+            if news {
+                tx.put_number(key, n);
+            }
+            Ok(news)
+        };
+        if persistent {
+            forward(tx, keys::cursor(&device.user, &device.client))?;
+        }
+        forward(tx, keys::taken(&device.user))
+    }
+}
+
+/// Reads a page of an inbox from disk for one device.
+pub fn page(
+    store: &dyn Store,
+    frames: &mut Frames,
+    at: Place,
+    user: &str,
+    from: u64,
+    max: usize,
+) -> Result<(), StoreError> {
+    let found = store.scan(keys::inbox_of(user, from..=u64::MAX), Order::Forward, max + 1)?;
+    let more = found.len() > max;
+    let mut next = from;
+    for (key, value) in found.into_iter().take(max) {
+        let Some(n) = position(&key) else { continue };
+        next = n + 1;
+        let Ok(entry) = postcard::from_bytes::<InboxEntry>(&value) else {
+            tracing::error!(user, n, "inbox entry unreadable");
+            continue;
+        };
+        // A message that was trimmed leaves a gap that the client sees in `n`.
+        if let Some(stored) = store.get(&keys::message(&entry.cid, entry.seq))? {
+            let message = chat::delivery(user, n, &entry, &stored);
+            frames.put(hubbub_broker::spine::Lane::Edge(at.edge), &entry_head(at, n, true), Some(&message));
+        }
+    }
+    frames.put(
+        hubbub_broker::spine::Lane::Edge(at.edge),
+        &ToEdge::Page { at, source: Source::Inbox, next, more },
+        None,
+    );
+    Ok(())
+}
+
+/// How many entries behind `taken` are of others: what a badge shows. Counted up to `most`.
+pub fn unread(store: &dyn Store, user: &str, most: usize) -> Result<u64, StoreError> {
+    let taken = Transaction::new(store, 0).number(&keys::taken(user))?;
+    let found = store.scan(keys::inbox_of(user, taken + 1..=u64::MAX), Order::Forward, most)?;
+    let of_others = |value: &[u8]| postcard::from_bytes::<InboxEntry>(value).is_ok_and(|entry| entry.from != user);
+    Ok(found.iter().filter(|(_, value)| of_others(value)).count() as u64)
+}
+
+fn position(key: &[u8]) -> Option<u64> {
+    let mut fields = keys::Fields::of(key)?;
+    fields.text()?;
+    fields.number()
+}
+
+fn entry_head(at: Place, n: u64, fetched: bool) -> ToEdge {
+    ToEdge::Entry { at, source: Source::Inbox, position: n, fetched, qos: QoS::AtLeastOnce, retain: false, ids: vec![] }
+}

@@ -1,0 +1,300 @@
+//! The one decision function: who is this, and may they do that.
+//!
+//! The chat namespaces have built-in rules that follow from who somebody is; every other topic is decided by the ACL
+//! file, and without one by nobody: deny by default.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use ahash::RandomState;
+use bytes::Bytes;
+use bytestring::ByteString;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use tokio::sync::Semaphore;
+
+use hubbub_broker::lane::{Device, Errand};
+use hubbub_broker::policy::{
+    Answer, Door, Identity, LoginRefusal, LoginRequest, Policy, PublishVerdict, RetainRule,
+};
+use hubbub_broker::topic::{TopicFilter, check_id};
+
+use crate::acl::{Access, Acl};
+use crate::location;
+use crate::store::Store;
+use crate::users;
+
+/// The user of a client that named none, where that is allowed. `~` stands in no id, so nobody can be called so.
+const ANONYMOUS: &str = "~anonymous";
+
+/// The user of the health check.
+const CANARY: &str = "~canary";
+
+/// Where the health check publishes.
+const CANARY_TOPICS: &str = "$SYS/canary/";
+
+/// The rules of this server.
+pub struct House {
+    store: Arc<dyn Store>,
+    /// The user name is believed, and ordinary topics are open.
+    dev: bool,
+    acl: RwLock<Option<Acl>>,
+    location: bool,
+    /// Hashing is slow on purpose; this many at once.
+    hashing: Arc<Semaphore>,
+    known: Known,
+    /// The password of the health check, made anew at each start.
+    canary: ByteString,
+}
+
+/// Passwords that were found right, under a key of this run, so that a storm of reconnects does not hash each one again.
+struct Known {
+    seen: Mutex<HashMap<ByteString, Vec<u8>, RandomState>>,
+    key: [u8; 16],
+}
+
+impl Known {
+    fn proof(&self, name: &str, password: &[u8]) -> Vec<u8> {
+        // An HMAC takes keys of every length, so there is always one. The name has no NUL in it.
+        let mac = Hmac::<Sha256>::new_from_slice(&self.key).ok();
+        let mac = mac.map(|mac| mac.chain_update(name).chain_update([0]).chain_update(password).finalize());
+        mac.map(|mac| mac.into_bytes().to_vec()).unwrap_or_default()
+    }
+
+    fn has(&self, name: &str, proof: &[u8]) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(name).is_some_and(|known| known == proof)
+    }
+}
+
+impl House {
+    /// With these settings.
+    pub fn new(store: Arc<dyn Store>, dev: bool, acl: Option<Acl>, location: bool, hash_concurrency: usize) -> House {
+        House {
+            store,
+            dev,
+            acl: RwLock::new(acl),
+            location,
+            hashing: Arc::new(Semaphore::new(hash_concurrency)),
+            known: Known { seen: Mutex::default(), key: ulid::Ulid::new().random().to_be_bytes() },
+            canary: format!("{:032x}", ulid::Ulid::new().random()).into(),
+        }
+    }
+
+    /// User name and password with which the health check may come in.
+    pub fn canary(&self) -> (ByteString, ByteString) {
+        (ByteString::from_static(CANARY), self.canary.clone())
+    }
+
+    /// An account changed: what was known about passwords counts no longer.
+    pub fn forget_passwords(&self) {
+        self.known.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    async fn check(&self, request: LoginRequest) -> Result<Identity, LoginRefusal> {
+        let LoginRequest { door, peer, client, username, password } = request;
+        let user = match (door, username) {
+            // Nobody else can be called so, because of the ~.
+            (Door::BareClientId, _) => ByteString::from(format!("~{client}")),
+            (_, Some(name)) if *name == *CANARY => {
+                let right = peer.ip().is_loopback() && password.as_deref() == Some(self.canary.as_bytes());
+                if right { name } else { return Err(LoginRefusal::BadCredentials) }
+            }
+            (_, None) if self.dev => ByteString::from_static(ANONYMOUS),
+            (_, None) => return Err(LoginRefusal::BadCredentials),
+            (_, Some(name)) if check_id(&name).is_err() => return Err(LoginRefusal::BadCredentials),
+            (_, Some(name)) if self.dev => name,
+            (_, Some(name)) => self.verify(name, password.unwrap_or_default()).await?,
+        };
+        // Copied, so that they do not keep the read buffer.
+        let user = ByteString::from(&*user);
+        let kind = device_kind(&user, &client);
+        Ok(Identity { device: Device { user, client }, kind, door })
+    }
+
+    async fn verify(&self, name: ByteString, password: Bytes) -> Result<ByteString, LoginRefusal> {
+        let proof = self.known.proof(&name, &password);
+        if self.known.has(&name, &proof) {
+            return Ok(name);
+        }
+        let Ok(_permit) = self.hashing.clone().acquire_owned().await else { return Err(LoginRefusal::Unavailable) };
+        let (store, user) = (self.store.clone(), name.to_string());
+        let verified = tokio::task::spawn_blocking(move || users::verify(&*store, &user, &password)).await;
+        match verified {
+            Ok(true) => {
+                self.known.seen.lock().unwrap_or_else(PoisonError::into_inner).insert((&*name).into(), proof);
+                Ok(name)
+            }
+            Ok(false) => Err(LoginRefusal::BadCredentials),
+            Err(_) => Err(LoginRefusal::Unavailable),
+        }
+    }
+
+    fn acl(&self, who: &Identity, access: Access, topic: &str) -> bool {
+        let acl = self.acl.read().unwrap_or_else(PoisonError::into_inner);
+        let Device { user, client } = &who.device;
+        acl.as_ref().map_or(self.dev, |acl| acl.allows(acl_name(user), client, access, topic))
+    }
+
+    fn direct_message(&self, who: &Identity, peer: &str) -> PublishVerdict {
+        if !is_person(who) {
+            return PublishVerdict::Denied("only users can send direct messages");
+        }
+        if check_id(peer).is_err() {
+            return PublishVerdict::Denied("a direct message goes to dm/{user}");
+        }
+        // In dev mode whoever is named exists. An unreadable store refuses.
+        if !self.dev && !users::exists(&*self.store, peer).unwrap_or(false) {
+            return PublishVerdict::Denied("there is no such user");
+        }
+        PublishVerdict::Errand(Errand::Chat)
+    }
+}
+
+/// The Mosquitto syntax knows the anonymous user by an empty name.
+fn acl_name(user: &str) -> &str {
+    if user == ANONYMOUS { "" } else { user }
+}
+
+fn is_person(who: &Identity) -> bool {
+    !who.device.user.starts_with('~')
+}
+
+/// What others see of a client id: `bob-phone` of the user `bob` is a `phone`.
+fn device_kind(user: &str, client: &str) -> ByteString {
+    let rest = client.strip_prefix(user).map(|rest| rest.trim_start_matches(['-', '/', '_', '.', ':']));
+    rest.filter(|rest| !rest.is_empty()).unwrap_or(client).into()
+}
+
+impl Policy for House {
+    fn login(&self, request: LoginRequest) -> Answer<'_, Result<Identity, LoginRefusal>> {
+        Box::pin(self.check(request))
+    }
+
+    fn publish(&self, who: &Identity, topic: &str, payload: &[u8]) -> PublishVerdict {
+        if who.door == Door::BareClientId {
+            return if topic.contains('/') || topic.starts_with('$') {
+                PublishVerdict::Denied("this door only knows client ids as topics")
+            } else {
+                PublishVerdict::Plain(RetainRule::AsSent)
+            };
+        }
+        let me = &*who.device.user;
+        let (first, rest) = topic.split_once('/').unwrap_or((topic, ""));
+        match first {
+            "dm" => self.direct_message(who, rest),
+            "rpc" if is_person(who) => PublishVerdict::Errand(Errand::Rpc),
+            "p" if is_person(who) && rest.strip_suffix("/set") == Some(me) => PublishVerdict::Errand(Errand::Presence),
+            "owntracks" if self.location && rest.split('/').next() == Some(me) && is_person(who) => {
+                PublishVerdict::Plain(location::retain_rule(topic, payload))
+            }
+            "rpc" | "p" | "owntracks" | "u" | "c" => PublishVerdict::Denied("this topic is not yours"),
+            _ if me == CANARY && topic.starts_with(CANARY_TOPICS) => PublishVerdict::Plain(RetainRule::AsSent),
+            _ if topic.starts_with('$') => PublishVerdict::Denied("topics that begin with $ are the server's"),
+            _ if self.acl(who, Access::Write, topic) => PublishVerdict::Plain(RetainRule::AsSent),
+            _ => PublishVerdict::Denied("no rule allows it"),
+        }
+    }
+
+    fn subscribe(&self, who: &Identity, filter: &TopicFilter) -> Result<(), &'static str> {
+        let filter = &*filter.filter;
+        if who.door == Door::BareClientId {
+            return if filter == &*who.device.client { Ok(()) } else { Err("this door only knows one's own client id") };
+        }
+        let me = &*who.device.user;
+        let (first, rest) = filter.split_once('/').unwrap_or((filter, ""));
+        match first {
+            "u" => match rest.split('/').next() == Some(me) {
+                true => Ok(()),
+                false => Err("this topic is not yours"),
+            },
+            "p" | "owntracks" if is_person(who) => Ok(()),
+            "dm" | "rpc" | "c" | "p" | "owntracks" => Err("nothing is delivered there"),
+            _ if me == CANARY && filter.starts_with(CANARY_TOPICS) => Ok(()),
+            _ if first.starts_with('$') => Err("topics that begin with $ are the server's"),
+            _ => {
+                let acl = self.acl.read().unwrap_or_else(PoisonError::into_inner);
+                let Device { user, client } = &who.device;
+                let allowed =
+                    acl.as_ref().map_or(self.dev, |acl| acl.allows_filter(acl_name(user), client, filter));
+                if allowed { Ok(()) } else { Err("no rule allows it") }
+            }
+        }
+    }
+
+    fn receive(&self, who: &Identity, topic: &str) -> bool {
+        let me = &*who.device.user;
+        let (first, rest) = topic.split_once('/').unwrap_or((topic, ""));
+        match first {
+            "u" => rest.split('/').next() == Some(me),
+            "p" | "owntracks" => is_person(who),
+            "dm" | "rpc" | "c" => false,
+            _ if topic.starts_with('$') => me == CANARY,
+            _ if who.door == Door::BareClientId => topic == &*who.device.client,
+            _ => self.acl(who, Access::Read, topic),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    fn house(dev: bool) -> House {
+        House::new(Arc::new(MemoryStore::default()), dev, None, true, 1)
+    }
+
+    fn who(user: &str, door: Door) -> Identity {
+        let device = Device { user: user.into(), client: format!("{user}-phone").into() };
+        Identity { device, kind: "phone".into(), door }
+    }
+
+    fn alice() -> Identity {
+        who("alice", Door::Mqtt)
+    }
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter { share: None, filter: text.into() }
+    }
+
+    #[test]
+    fn nobody_reads_the_inbox_of_another_or_speaks_for_the_server() {
+        for dev in [true, false] {
+            let house = house(dev);
+            for denied in ["u/bob/inbox", "u/alice/inbox", "p/alice", "p/bob/set", "$SYS/x", "owntracks/bob/phone", "c/x/send"] {
+                let verdict = house.publish(&alice(), denied, b"");
+                assert!(matches!(verdict, PublishVerdict::Denied(_)), "{denied}");
+            }
+            for denied in ["u/bob/inbox", "u/+/inbox", "u/#", "$SYS/#", "dm/#"] {
+                assert!(house.subscribe(&alice(), &filter(denied)).is_err(), "{denied}");
+            }
+            assert!(house.subscribe(&alice(), &filter("u/alice/inbox")).is_ok());
+            assert!(!house.receive(&alice(), "u/bob/notice") && house.receive(&alice(), "u/alice/notice"));
+        }
+    }
+
+    #[test]
+    fn ordinary_topics_are_open_in_dev_mode_only() {
+        let open = |dev| house(dev).subscribe(&alice(), &filter("a/#")).is_ok() && house(dev).receive(&alice(), "a/b");
+        assert!(open(true) && !open(false));
+        assert_eq!(house(true).publish(&alice(), "a/b", b""), PublishVerdict::Plain(RetainRule::AsSent));
+        assert!(matches!(house(false).publish(&alice(), "a/b", b""), PublishVerdict::Denied(_)));
+    }
+
+    #[test]
+    fn the_bare_door_knows_client_ids_only() {
+        let (house, phone) = (house(false), who("~x", Door::BareClientId));
+        assert!(house.subscribe(&phone, &filter("~x-phone")).is_ok());
+        assert!(house.subscribe(&phone, &filter("other")).is_err());
+        assert!(matches!(house.publish(&phone, "other", b""), PublishVerdict::Plain(_)));
+        assert!(matches!(house.publish(&phone, "dm/alice", b""), PublishVerdict::Denied(_)));
+    }
+
+    #[test]
+    fn devices_are_named_by_what_follows_the_user() {
+        assert_eq!(&*device_kind("bob", "bob-phone"), "phone");
+        assert_eq!(&*device_kind("bob", "bob/Mac Book"), "Mac Book");
+        assert_eq!(&*device_kind("bob", "bob"), "bob");
+        assert_eq!(&*device_kind("bob", "mosq-1"), "mosq-1");
+    }
+}

@@ -1,0 +1,269 @@
+//! `hubbub serve`: the broker and the bridge, joined by the spine, until somebody stops them.
+
+mod admin;
+mod health;
+mod http;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use hubbub_bridge::bridge::{Bridge, BridgeError, Opened};
+use hubbub_bridge::store;
+use hubbub_broker::clock::Clock;
+use hubbub_broker::counters::Counters;
+use hubbub_broker::policy::Door;
+use hubbub_broker::retained::Retained;
+use hubbub_broker::server::{Broker, Doors};
+use hubbub_broker::settings::Settings;
+use hubbub_broker::shared::Shared;
+use hubbub_broker::spine::{Spine, Watchdog};
+use hubbub_config::{Config, LogFormat};
+use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
+
+use crate::exit::{Exit, Failure, help_tail};
+
+/// Runs the server until Ctrl-C or SIGTERM.
+///
+/// Everything else is configuration: `hubbub config print --default` shows every setting, and each may also be given
+/// as HUBBUB_SECTION_KEY in the environment.
+#[derive(Debug, Args)]
+#[command(after_help = help_tail(EXAMPLES))]
+pub struct ServeArgs {
+    /// The configuration file [default: hubbub.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "HUBBUB_CONFIG")]
+    config: Option<PathBuf>,
+    /// No passwords: the user name is believed, and ordinary topics are open to all. Loopback only
+    #[arg(long)]
+    dev: bool,
+    /// One setting, before file and environment; may be repeated
+    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
+}
+
+const EXAMPLES: &str = "
+    hubbub serve
+    hubbub serve --dev
+    hubbub serve --config /etc/hubbub.toml
+    hubbub serve --set store.path=/var/lib/hubbub --set log.format=json";
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected SECTION.KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// Why the server ends.
+enum Event {
+    /// Somebody asked for it.
+    Stop(&'static str),
+    /// It cannot go on.
+    Died(String),
+}
+
+/// Serves.
+pub fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let config = configure(args)?;
+    log(&config)?;
+    let house = Running::build(&config)?;
+    house.announce(&config)?;
+    let event = house.wait()?;
+    house.drain(event, config.server.grace)
+}
+
+fn configure(args: ServeArgs) -> anyhow::Result<Config> {
+    let mut overrides = args.set;
+    if args.dev {
+        overrides.push(("login.dev".to_owned(), "true".to_owned()));
+    }
+    Ok(Config::load(args.config.as_deref(), hubbub_config::environment(), &overrides)?)
+}
+
+fn log(config: &Config) -> anyhow::Result<()> {
+    // The router's words about its own business are of no use to an operator.
+    let filter = EnvFilter::try_new(format!("{},rumqttd=off", config.log.level)).context("log.level")?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match config.log.format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+    }
+    Ok(())
+}
+
+/// The server and what is needed to stop it.
+struct Running {
+    doors: Vec<(Door, std::net::SocketAddr)>,
+    http: Option<std::net::SocketAddr>,
+    token: admin::TokenFile,
+    broker: Broker,
+    bridge: JoinHandle<()>,
+    bridge_stop: Arc<AtomicBool>,
+    watchdog_stop: mpsc::Sender<()>,
+    events: mpsc::Receiver<Event>,
+    runtime: Runtime,
+}
+
+impl Running {
+    /// Binds first, so that a taken address is found before anything else happens; then store, bridge, spine, edges.
+    fn build(config: &Config) -> anyhow::Result<Running> {
+        let settings = Settings::new(config);
+        let doors = Doors::bind(&settings)?;
+        let http = config.listen.http.map(http::bind).transpose()?;
+        let (clock, counters) = (Clock::start(), Arc::<Counters>::default());
+        let retained = Arc::new(Retained::new(settings.retained));
+        let store = store::open(&config.store)?;
+        let Opened { bridge, sessions, house } =
+            Bridge::open(config, store.clone(), clock, counters.clone(), retained.clone())
+                .map_err(|error| start_failure(&error))?;
+        let (died, events) = mpsc::channel();
+
+        let spine = Spine::start(&settings.spine, clock)?;
+        let bridge_stop = Arc::new(AtomicBool::new(false));
+        let bridge = run_bridge(bridge, spine.bridge, bridge_stop.clone(), died.clone())?;
+        let watchdog_stop = run_watchdog(spine.watchdog, died.clone())?;
+
+        let shared = Arc::new(Shared::new(settings, clock, counters.clone(), retained, house.clone()));
+        let died_edge = died.clone();
+        let broker = Broker::start(&doors, &shared, spine.edges, sessions, move |error| {
+            // Nobody listens any more while the server stops.
+            let _ = died_edge.send(Event::Died(error.to_string()));
+        })?;
+
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let addresses = doors.addresses();
+        let http_address = http.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
+        let token = admin::TokenFile::write(config, http_address)?;
+        if let Some(listener) = http {
+            let mqtt = addresses.iter().find(|(door, _)| *door == Door::Mqtt).map(|(_, address)| *address);
+            let site = http::Site { counters, house, store, mqtt, token: token.secret().to_owned() };
+            runtime.spawn(http::serve(listener, Arc::new(site)));
+        }
+        runtime.spawn(wait_for_signals(died));
+        Ok(Running {
+            doors: addresses,
+            http: http_address,
+            token,
+            broker,
+            bridge,
+            bridge_stop,
+            watchdog_stop,
+            events,
+            runtime,
+        })
+    }
+
+    /// Says where it listens, where its data is, and what to try first.
+    fn announce(&self, config: &Config) -> anyhow::Result<()> {
+        use std::io::Write;
+        let mut out = std::io::stdout().lock();
+        for (door, address) in &self.doors {
+            match door {
+                Door::Mqtt => writeln!(out, "mqtt       {address}")?,
+                Door::WebSocket => writeln!(out, "websocket  ws://{address}{}", config.listen.websocket_path)?,
+                Door::BareClientId => writeln!(out, "compat     {address}")?,
+            }
+        }
+        if let Some(address) = self.http {
+            writeln!(out, "http       http://{address}")?;
+        }
+        let data = std::path::absolute(&config.store.path).unwrap_or_else(|_| config.store.path.clone());
+        writeln!(out, "data       {}", data.display())?;
+        let port = self.doors.iter().find(|(door, _)| *door == Door::Mqtt).map_or(1883, |(_, a)| a.port());
+        let port = if port == 1883 { String::new() } else { format!(" -p {port}") };
+        if config.login.dev {
+            writeln!(out, "ready; try: hubbub chat{port} -u alice bob   and in another terminal: hubbub chat{port} -u bob alice")?;
+        } else {
+            writeln!(out, "ready; try: hubbub user add alice   (or serve --dev, which needs no passwords)")?;
+        }
+        Ok(out.flush()?)
+    }
+
+    fn wait(&self) -> anyhow::Result<Event> {
+        self.events.recv().context("every part of the server is gone")
+    }
+
+    /// Listeners, then sessions, then the bridge; whatever has not ended within the grace time is left behind.
+    fn drain(self, event: Event, grace: Duration) -> anyhow::Result<()> {
+        let why = match event {
+            Event::Stop(why) => why,
+            Event::Died(why) => {
+                tracing::error!(why, "the server cannot go on");
+                self.token.remove();
+                // Crash-only: what was acknowledged is on disk, and threads that are stuck cannot be joined.
+                eprintln!("hubbub: {why}; start it again: nothing acknowledged is lost");
+                std::process::exit(Exit::Failed as i32);
+            }
+        };
+        tracing::info!(why, grace_ms = grace.as_millis() as u64, "stopping");
+        let (done, ended) = mpsc::channel();
+        let Running { broker, bridge, bridge_stop, watchdog_stop, runtime, token, .. } = self;
+        std::thread::spawn(move || {
+            broker.stop();
+            bridge_stop.store(true, Ordering::Relaxed);
+            let clean = bridge.join().is_ok();
+            drop(watchdog_stop);
+            // If nobody waits any more the grace time is over.
+            let _ = done.send(clean);
+        });
+        let clean = ended.recv_timeout(grace);
+        token.remove();
+        runtime.shutdown_background();
+        match clean {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Failure::new(Exit::Failed, "the bridge ended by a panic").into()),
+            Err(_) => Err(Failure::new(Exit::Failed, "not everything ended within server.grace").into()),
+        }
+    }
+}
+
+fn start_failure(error: &BridgeError) -> Failure {
+    let exit = if matches!(error, BridgeError::Acl { .. }) { Exit::Configuration } else { Exit::Failed };
+    Failure::new(exit, error.to_string())
+}
+
+fn run_bridge(
+    bridge: Bridge,
+    end: hubbub_broker::spine::End,
+    stop: Arc<AtomicBool>,
+    died: mpsc::Sender<Event>,
+) -> anyhow::Result<JoinHandle<()>> {
+    let body = move || {
+        if let Err(error) = bridge.run(end, &stop) {
+            // Nobody listens any more while the server stops.
+            let _ = died.send(Event::Died(error.to_string()));
+        }
+    };
+    Ok(std::thread::Builder::new().name("bridge".to_owned()).spawn(body)?)
+}
+
+fn run_watchdog(watchdog: Watchdog, died: mpsc::Sender<Event>) -> anyhow::Result<mpsc::Sender<()>> {
+    let (stop, stopped) = mpsc::channel();
+    let body = move || {
+        if let Err(error) = watchdog.run(&stopped) {
+            let _ = died.send(Event::Died(error.to_string()));
+        }
+    };
+    std::thread::Builder::new().name("watchdog".to_owned()).spawn(body)?;
+    Ok(stop)
+}
+
+async fn wait_for_signals(events: mpsc::Sender<Event>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let why = match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = tokio::signal::ctrl_c() => "Ctrl-C",
+        },
+        Err(_) => {
+            // Without signals the process still ends by being killed.
+            let _ = tokio::signal::ctrl_c().await;
+            "Ctrl-C"
+        }
+    };
+    let _ = events.send(Event::Stop(why));
+}
