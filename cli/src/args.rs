@@ -1,9 +1,9 @@
 //! The command line as a whole, and the flags that several commands share. Each command's own flags stand with the command.
 
+use crate::client::Retry;
 use crate::client::message::{Draft, PublishProperties, Qos, check_topic};
 use crate::client::options::{Options, Protocol, Session, Tls, Will, fresh_client_id};
 use crate::client::properties::{self, Packet, Property};
-use crate::client::Retry;
 use crate::exit::{Failure, help_tail};
 use crate::{bench, chat, history, publish, serve, settings, subscribe, user, watch};
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -80,7 +80,13 @@ pub struct ConnectArgs {
     #[arg(short = 'u', long = "username", visible_alias = "user", env = "HUBBUB_USER")]
     pub user: Option<String>,
     /// Password. Others on this machine can see it; the environment variable is safer
-    #[arg(short = 'P', long = "pw", visible_alias = "password", env = "HUBBUB_PASSWORD", hide_env_values = true)]
+    #[arg(
+        short = 'P',
+        long = "pw",
+        visible_alias = "password",
+        env = "HUBBUB_PASSWORD",
+        hide_env_values = true
+    )]
     pub password: Option<String>,
     /// Client id [default: a fresh one]
     #[arg(short = 'i', long = "id")]
@@ -113,7 +119,9 @@ impl ConnectArgs {
         }
         for text in [&self.user, &self.password, &self.client_id].into_iter().flatten() {
             if text.len() > usize::from(u16::MAX) || text.contains('\0') {
-                return Err(Failure::usage("user name, password and client id have at most 65535 bytes, and no null characters"));
+                return Err(Failure::usage(
+                    "user name, password and client id have at most 65535 bytes, and no null characters",
+                ));
             }
         }
         let identity = self.cert.as_deref().zip(self.key.as_deref());
@@ -225,10 +233,11 @@ impl ProtocolArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::words;
     use clap::CommandFactory;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(properties::join_words(line.split(' ').map(Into::into)))
+        Cli::try_parse_from(words::join_words(line.split(' ').map(Into::into)))
     }
 
     fn publisher(line: &str) -> (ConnectArgs, ProtocolArgs) {

@@ -1,5 +1,7 @@
 //! `hubbub chat`: a conversation at the terminal.
 
+mod screen;
+
 use crate::args::ConnectArgs;
 use crate::client::message::PublishProperties;
 use crate::client::options::Session;
@@ -8,13 +10,11 @@ use crate::client::{
 };
 use crate::conversation::{Envelope, HistoryCall, Transcript, check_name, direct};
 use crate::exit::{Exit, Failure, help_tail};
-use crate::people::presence_line;
-use crate::print::print_json;
 use anyhow::Context;
 use clap::Args;
-use serde_json::{Value, json};
+use screen::{Line, Screen};
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::Instant;
@@ -65,11 +65,11 @@ pub fn run(args: ChatArgs) -> anyhow::Result<()> {
         connection: Connection::new(options, Some(subscription), args.connect.retry()),
         cid: direct(&me, &args.peer),
         call,
+        screen: Screen::new(&args.peer, args.json),
         transcript: Transcript::default(),
         unstored: HashMap::new(),
         catching_up: Some(CatchUp { limit: args.history, early: Vec::new(), until: None }),
         refused: None,
-        presence: None,
         args,
     };
     client::run(async move {
@@ -84,17 +84,11 @@ struct Chat {
     connection: Connection,
     cid: String,
     call: HistoryCall,
+    screen: Screen,
     transcript: Transcript,
     unstored: HashMap<Key, Line>,
     catching_up: Option<CatchUp>,
     refused: Option<Failure>,
-    presence: Option<Value>,
-}
-
-/// A line on its way.
-struct Line {
-    cmid: String,
-    text: String,
 }
 
 /// Earlier messages are on their way; what comes in meanwhile waits for them.
@@ -188,9 +182,9 @@ impl Chat {
 
     fn settled(&mut self, key: Key, answer: Result<Receipt, Refusal>) -> anyhow::Result<()> {
         match (self.unstored.remove(&key), answer) {
-            (Some(line), Ok(receipt)) => self.print_stored(&line, &receipt)?,
+            (Some(line), Ok(receipt)) => self.screen.stored(&line, &receipt)?,
             (Some(line), Err(refusal)) => {
-                self.print_refused(&line, &refusal)?;
+                self.screen.refused(&line, &refusal)?;
                 self.refused = Some(client::refused("not everything was sent", &refusal));
             }
             (None, Ok(_)) => {}
@@ -211,11 +205,11 @@ impl Chat {
             return Ok(self.caught_up(page)?);
         }
         if message.topic.starts_with("p/") {
-            return Ok(self.print_presence(message)?);
+            return Ok(self.screen.presence(message)?);
         }
         let Some(envelope) = Envelope::parse(&message.payload) else { return Ok(()) };
         match &mut self.catching_up {
-            _ if envelope.cid() != self.cid => Ok(self.print_elsewhere(&envelope)?),
+            _ if envelope.cid() != self.cid => Ok(self.screen.elsewhere(&envelope)?),
             Some(catch_up) => {
                 catch_up.early.push(envelope);
                 Ok(())
@@ -236,66 +230,18 @@ impl Chat {
         Ok(())
     }
 
+    fn print_message(&mut self, envelope: &Envelope, earlier: bool) -> io::Result<()> {
+        match self.transcript.is_new(envelope) {
+            true => self.screen.message(envelope, earlier),
+            false => Ok(()),
+        }
+    }
+
     fn with_unsent(&self, failure: Failure) -> Failure {
         match self.unstored.len() {
             0 => failure,
             1 => Failure::new(failure.exit, format!("{failure}; one line was not confirmed")),
             count => Failure::new(failure.exit, format!("{failure}; {count} lines were not confirmed")),
-        }
-    }
-}
-
-/// What appears on the screen.
-impl Chat {
-    fn print_message(&mut self, envelope: &Envelope, earlier: bool) -> io::Result<()> {
-        if !self.transcript.is_new(envelope) {
-            return Ok(());
-        }
-        let line = if earlier { envelope.dated_line() } else { envelope.line() };
-        self.print(&line, || json!({ "event": "message", "earlier": earlier, "message": envelope.json() }))
-    }
-
-    fn print_elsewhere(&self, envelope: &Envelope) -> io::Result<()> {
-        let line = format!("({} wrote in {})", envelope.from(), envelope.cid());
-        self.print(&line, || json!({ "event": "elsewhere", "cid": envelope.cid(), "from": envelope.from() }))
-    }
-
-    fn print_presence(&mut self, message: &Message) -> io::Result<()> {
-        let Ok(presence) = serde_json::from_slice::<Value>(&message.payload) else { return Ok(()) };
-        let state = presence["state"].clone();
-        let status = presence["status"].clone();
-        let shown = json!([state, status]);
-        if self.presence.as_ref() == Some(&shown) {
-            return Ok(());
-        }
-        self.presence = Some(shown);
-        let line = format!("— {}", presence_line(&self.args.peer, &presence));
-        self.print(&line, || json!({ "event": "presence", "presence": presence }))
-    }
-
-    fn print_stored(&self, line: &Line, receipt: &Receipt) -> io::Result<()> {
-        let seq = receipt.get("seq").map(|seq| format!("#{seq} ")).unwrap_or_default();
-        let number = |name: &str| receipt.get(name).and_then(|value| value.parse::<u64>().ok());
-        self.print(&format!("✓ {seq}{}", line.text), || {
-            let (mid, dup) = (receipt.get("mid"), receipt.get("dup").is_some());
-            json!({ "event": "stored", "cmid": line.cmid, "seq": number("seq"), "mid": mid, "ts": number("ts"), "dup": dup })
-        })
-    }
-
-    fn print_refused(&self, line: &Line, refusal: &Refusal) -> io::Result<()> {
-        self.print(&format!("✗ {} ({refusal})", line.text), || {
-            json!({ "event": "refused", "cmid": line.cmid, "body": line.text, "error": refusal.to_string() })
-        })
-    }
-
-    fn print(&self, line: &str, object: impl FnOnce() -> Value) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        match self.args.json {
-            true => print_json(&mut out, &object()),
-            false => {
-                writeln!(out, "{line}")?;
-                out.flush()
-            }
         }
     }
 }

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let words = client::properties::join_words(std::env::args_os());
+    let words = client::words::join_words(std::env::args_os());
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => return explain(&error),

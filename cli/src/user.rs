@@ -159,7 +159,9 @@ impl Account {
             None if self.password_stdin => first_line()?,
             None if std::io::stdin().is_terminal() => ask_twice(&self.name)?,
             None => {
-                return Err(Failure::usage("no terminal to ask for the password: use --password-stdin").into());
+                return Err(
+                    Failure::usage("no terminal to ask for the password: use --password-stdin").into()
+                );
             }
         };
         if password.is_empty() {

@@ -1,5 +1,7 @@
 //! What a script sees without any server: exit statuses, help, and where words go.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
@@ -72,7 +74,10 @@ fn a_command_line_that_makes_no_sense_is_64() {
     for line in lines {
         let output = run(line);
         assert_eq!(output.status.code(), Some(64), "{line:?}");
-        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{line:?}: words belong on the standard error");
+        assert!(
+            !output.stderr.is_empty() && output.stdout.is_empty(),
+            "{line:?}: words belong on the standard error"
+        );
     }
 }
 
@@ -97,7 +102,8 @@ fn a_server_that_is_not_there_is_69() {
 fn address_and_name_come_from_the_environment() {
     let port = free_port();
     let mut command = hubbub(&["pub", "-t", "a", "-m", "x"]);
-    let said = text(&command.env("HUBBUB_HOST", "127.0.0.1").env("HUBBUB_PORT", &port).output().unwrap().stderr);
+    let said =
+        text(&command.env("HUBBUB_HOST", "127.0.0.1").env("HUBBUB_PORT", &port).output().unwrap().stderr);
     assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
 }
 
@@ -132,7 +138,8 @@ fn users_are_kept_in_the_store() {
     let user = |words: &[&str], input: &str| {
         let mut command = hubbub(&[&["user"], words].concat());
         command.current_dir(folder.path()).env("HUBBUB_STORE_PATH", folder.path().join("data"));
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     };

@@ -69,9 +69,9 @@ settings! {
         /// Deliveries that wait for the client's acknowledgement, and the receive maximum granted to it.
         inflight: u16 = 128, Count(1, 65_535);
         /// Transient messages that may wait for a connected session; what exceeds it is dropped and counted.
-        queue_messages: usize = 1000, Count(1, 1_000_000);
+        queue_messages: usize = 10_000, Count(1, 1_000_000);
         /// Bytes of those waiting messages.
-        queue_bytes: usize = MIB, Bytes(KIB, GIB);
+        queue_bytes: usize = 8 * MIB, Bytes(KIB, GIB);
         /// Publishes of one session that wait for their commit before reading from its socket pauses.
         ack_buffer: usize = 1024, Count(1, 65_536);
         /// Topic aliases granted to an MQTT 5 client; 0 grants none.

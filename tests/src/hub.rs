@@ -47,7 +47,8 @@ impl Settings {
     pub fn dev() -> Settings {
         let listen = ["listen.mqtt", "listen.websocket", "listen.http"];
         let mut values: BTreeMap<_, _> = listen.map(|key| (key.to_owned(), "127.0.0.1:0".to_owned())).into();
-        values.insert("log.level".into(), "debug".into());
+        let level = "info,hubbub=debug,hubbub_broker=debug,hubbub_bridge=debug";
+        values.insert("log.level".into(), level.into());
         Settings { dev: true, rules: None, values }
     }
 

@@ -50,7 +50,7 @@ impl Edge {
         self.shared.counters.connections_total.add(1);
         tracing::info!(%client, %user, %peer, ?version, "client connected");
         if connect.keep_alive > self.shared.settings.keep_alive_warn {
-            tracing::warn!(%client, seconds = connect.keep_alive, "keep-alive longer than carriers keep a connection");
+            tracing::info!(%client, seconds = connect.keep_alive, "keep-alive longer than carriers keep a connection");
         }
         Some((slot, number, stream))
     }

@@ -43,6 +43,7 @@ pub fn of_v4(error: rumqttc::ConnectionError) -> Goodbye {
         E::Io(error) => of_io(&error),
         E::MqttState(S::AwaitPingResp) => Goodbye::returning("the server stopped answering"),
         E::MqttState(S::ConnectionAborted) => Goodbye::returning("the server closed the connection"),
+        E::MqttState(S::Deserialization(rumqttc::mqttbytes::Error::Io(error))) => of_io(&error),
         E::MqttState(S::Deserialization(error)) => of_codec(error.to_string()),
         E::NotConnAck(_) => Goodbye::stop(Exit::Unavailable, "this is not an MQTT server"),
         other => Goodbye::returning(other.to_string()),
@@ -67,6 +68,7 @@ pub fn of_v5(error: v5::ConnectionError) -> Goodbye {
             Goodbye::stop(Exit::Failed, message)
         }
         E::MqttState(error @ S::InvalidAlias { .. }) => Goodbye::stop(Exit::Failed, error.to_string()),
+        E::MqttState(S::Deserialization(v5::mqttbytes::Error::Io(error))) => of_io(&error),
         E::MqttState(S::Deserialization(error)) => of_codec(error.to_string()),
         E::NotConnAck(_) => Goodbye::stop(Exit::Unavailable, "this is not an MQTT server"),
         other => Goodbye::returning(other.to_string()),

@@ -5,8 +5,9 @@ use std::fmt;
 
 pub use rumqttc::v5::mqttbytes::v5::{PublishProperties, SubscribeProperties};
 
-/// Quality of service.
+/// Quality of service (section 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+#[expect(clippy::enum_variant_names, reason = "the names of the specification")]
 pub enum Qos {
     /// Perhaps.
     AtMostOnce = 0,

@@ -14,6 +14,7 @@ pub mod properties;
 mod shutdown;
 mod v4;
 mod v5;
+pub mod words;
 
 pub use connection::{Connection, Event, Retry};
 pub use message::{Draft, Message, Qos, Receipt, Refusal, Subscription};

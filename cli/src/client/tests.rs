@@ -219,16 +219,15 @@ async fn a_server_that_was_never_there_is_not_waited_for() {
 #[tokio::test]
 async fn subscriptions_are_renewed() {
     let script = Script::new(Protocol::V5).await;
-    let mut connection = script.client(Session::Clean, Some(Subscription::to(vec!["t".into()], Qos::AtMostOnce)));
+    let mut connection =
+        script.client(Session::Clean, Some(Subscription::to(vec!["t".into()], Qos::AtMostOnce)));
     let server = async {
         for _ in 0..2 {
             let mut peer = script.accept(false).await;
             assert_eq!(peer.read().await.0, SUBSCRIBE);
         }
     };
-    let client = async {
-        while connection.next().await.is_ok() {}
-    };
+    let client = async { while connection.next().await.is_ok() {} };
     tokio::select! {
         () = server => {}
         () = client => panic!("the connection gave up"),

@@ -11,7 +11,7 @@ mod mosquitto;
 mod mqttjs;
 mod paho;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// A folder with scripts, `tests/foreign/{name}`.
@@ -19,11 +19,10 @@ fn scripts(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign").join(name)
 }
 
-/// Runs a set-up that only one test may run at a time, also when each test is a process of its own.
-fn one_at_a_time(folder: &Path, set_up: impl FnOnce()) {
-    let lock = File::create(folder.join(".lock")).expect("the folder of the scripts can be written to");
+/// Runs a set-up that only one test may run at a time, also when each test is a process of its own. The file says what is to
+/// be set up, and carries the lock.
+fn one_at_a_time(recipe: &Path, set_up: impl FnOnce()) {
+    let lock = File::open(recipe).unwrap_or_else(|error| panic!("{}: {error}", recipe.display()));
     lock.lock().expect("a file can be locked");
     set_up();
-    drop(lock);
-    fs::remove_file(folder.join(".lock")).ok();
 }

@@ -43,7 +43,7 @@ fn plays(scene: &str) {
 /// Fetches what `package-lock.json` names, if it is not there yet.
 fn install() {
     let folder = scripts("mqttjs");
-    one_at_a_time(&folder, || {
+    one_at_a_time(&folder.join("package-lock.json"), || {
         if !folder.join("node_modules/mqtt/package.json").exists() {
             eprintln!("setting up {} with `npm ci`", folder.join("node_modules").display());
             succeeds(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder));

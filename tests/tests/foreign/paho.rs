@@ -57,7 +57,7 @@ fn python() -> PathBuf {
     if let Some(python) = [own.clone(), system.clone()].into_iter().find(ready) {
         return python;
     }
-    one_at_a_time(&scripts("paho"), || {
+    one_at_a_time(&requirements, || {
         if !ready(&own) {
             eprintln!("setting up {} with paho-mqtt from the Python package index", own.display());
             let made = run(Command::new(system).args(["-m", "venv"]).arg(scripts(".venv")));

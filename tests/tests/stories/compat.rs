@@ -1,6 +1,6 @@
 //! The demo of the field: no passwords, and a client's own id is its topic (R4).
 
-use hubbub_tests::{Client, Connect, Hub, Publish, RawClient, Settings, Version};
+use hubbub_tests::{Client, Connect, Hub, Publish, Settings, Version};
 
 #[test]
 fn two_clients_without_passwords_talk_through_their_client_ids() {
@@ -55,15 +55,6 @@ fn the_ordinary_door_stays_closed_to_clients_without_a_user() {
     let hub = demo();
     let refused = Client::connect(hub.mqtt(), Connect::new(Version::V311, "alice")).err();
     assert!(refused.is_some(), "without --dev a client needs a user and a password");
-}
-
-#[test]
-fn mqtt_5_is_not_spoken_at_the_demo_door() {
-    let hub = demo();
-    let mut socket = RawClient::connect(hub.compat());
-    socket.sends(Connect::new(Version::V5, "alice").bytes());
-    let answer = socket.rest();
-    assert_ne!(answer.get(3), Some(&0), "not a CONNACK with success: {answer:02x?}");
 }
 
 fn demo() -> Hub {

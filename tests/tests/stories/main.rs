@@ -19,5 +19,6 @@ mod rights;
 mod sessions;
 mod share;
 mod topics;
+mod websocket;
 mod wills;
 mod wire;

@@ -1,6 +1,6 @@
 //! What the person who runs a hub sees.
 
-use hubbub_tests::{Hub, Publish, Version, http};
+use hubbub_tests::{Hub, Publish, Version};
 
 #[test]
 fn healthz_is_a_real_round_trip_and_metrics_are_text() {
@@ -67,11 +67,4 @@ fn a_port_in_use_is_refused_with_a_sentence() {
     assert!(!ended.status.success());
     assert!(ended.stderr.contains(&address), "names the address: {}", ended.stderr);
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
-}
-
-#[test]
-fn a_browser_is_upgraded_to_mqtt_and_other_paths_are_not() {
-    let hub = Hub::start();
-    let answer = http::get(hub.websocket(), "/elsewhere");
-    assert_eq!(answer.status(), 404);
 }

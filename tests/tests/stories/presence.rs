@@ -115,7 +115,10 @@ fn a_user_is_online_while_any_device_is() {
 #[test]
 fn everybody_who_was_online_at_a_crash_and_stays_away_goes_offline() {
     let mut hub = hub();
+    let mut alice = hub.person("alice").connects();
+    alice.watches("bob");
     let bob = hub.person("bob").arrives();
+    alice.sees_presence("bob", "online");
     hub.kill9();
     hub.restart();
     let mut alice = hub.person("alice").connects();
