@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
-use hubbub_broker::clock::{Clock, Millis};
+use hubbub_broker::clock::{Clock, Deadline, Millis, Stopwatch};
 use hubbub_broker::codec::QoS;
 use hubbub_broker::counters::Counters;
 use hubbub_broker::lane::{self, Errand, Place, Source, ToBridge, ToEdge};
@@ -136,7 +136,7 @@ impl Bridge {
     /// Runs until told to stop and nothing more comes, or until the disk or the spine fails.
     pub fn run(mut self, mut spine: End, stop: &AtomicBool) -> Result<(), BridgeError> {
         loop {
-            let first = spine.rx.next_before(Instant::now() + self.patience())?;
+            let first = spine.rx.next_before(Deadline::after(self.patience()))?;
             if first.is_none() && stop.load(Ordering::Relaxed) {
                 self.push.stop();
                 return Ok(());
@@ -148,7 +148,7 @@ impl Bridge {
             while let Some(batch) = waiting {
                 credit.add(&batch);
                 self.apply_batch(&mut tx, batch)?;
-                waiting = if tx.len() < self.commit_max { spine.rx.next_before(Instant::now())? } else { None };
+                waiting = if tx.len() < self.commit_max { spine.rx.next_before(Deadline::after(Duration::ZERO))? } else { None };
             }
             self.handle_time(&mut tx)?;
             let mut frames = self.commit(tx)?;
@@ -166,12 +166,12 @@ impl Bridge {
     }
 
     fn commit(&mut self, tx: Transaction<'_>) -> Result<Frames, StoreError> {
-        let (operations, started) = (tx.len(), Instant::now());
+        let (operations, started) = (tx.len(), Stopwatch::start());
         let frames = tx.commit()?;
         if operations > 0 {
             self.counters.commits_total.add(1);
             self.counters.commit_operations_total.add(operations as u64);
-            self.counters.commit_microseconds_total.add(started.elapsed().as_micros() as u64);
+            self.counters.commit_microseconds_total.add(started.micros());
         }
         Ok(frames)
     }

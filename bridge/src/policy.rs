@@ -161,7 +161,7 @@ fn is_person(who: &Identity) -> bool {
 
 /// What others see of a client id: `bob-phone` of the user `bob` is a `phone`.
 fn device_kind(user: &str, client: &str) -> ByteString {
-    let rest = client.strip_prefix(user).map(|rest| rest.trim_start_matches(['-', '/', '_', '.', ':']));
+    let rest = client.strip_prefix(user).and_then(|rest| rest.strip_prefix(['-', '/', '_', '.', ':']));
     rest.filter(|rest| !rest.is_empty()).unwrap_or(client).into()
 }
 
@@ -296,5 +296,6 @@ mod tests {
         assert_eq!(&*device_kind("bob", "bob/Mac Book"), "Mac Book");
         assert_eq!(&*device_kind("bob", "bob"), "bob");
         assert_eq!(&*device_kind("bob", "mosq-1"), "mosq-1");
+        assert_eq!(&*device_kind("al", "alpha"), "alpha");
     }
 }

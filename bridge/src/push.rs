@@ -15,6 +15,9 @@ use crate::transaction::Transaction;
 /// A badge beyond this says nothing more.
 const MOST_UNREAD: usize = 1000;
 
+/// Outcomes that wait for the committer; there are never more calls under way than workers can hold.
+const OUTCOMES: usize = 1024;
+
 /// When a message becomes a notification.
 #[derive(Debug, Clone)]
 pub struct PushRules {
@@ -71,7 +74,7 @@ impl Push {
     pub fn start(notify: &Notify, store: &dyn Store, counters: Arc<Counters>) -> Result<Push, PushError> {
         let mut push = Push::new(PushRules::new(notify), counters);
         if let (Some(url), Some(secret)) = (&notify.webhook, &notify.secret) {
-            let (report, outcomes) = mpsc::channel();
+            let (report, outcomes) = mpsc::sync_channel(OUTCOMES);
             let report = move |outcome| drop(report.send(outcome));
             push.webhook = Some(Webhook::new(url, secret, notify.timeout, notify.workers, report)?);
             push.outcomes = Some(outcomes);

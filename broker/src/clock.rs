@@ -1,6 +1,6 @@
 //! The one place that reads the clock. Everything else is handed `now`.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;
@@ -24,9 +24,41 @@ impl Clock {
     pub fn now(&self) -> Millis {
         self.started_at + self.started.elapsed().as_millis() as Millis
     }
+}
 
-    /// The instant, for timers of the runtime, at which [`Clock::now`] will be `at`.
-    pub fn instant(&self, at: Millis) -> Instant {
-        self.started + std::time::Duration::from_millis(at.saturating_sub(self.started_at))
+/// A point in time on this machine until which something is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// So long from now; zero does not wait at all.
+    pub fn after(duration: Duration) -> Deadline {
+        Deadline(Instant::now() + duration)
+    }
+
+    /// Whether it has come.
+    pub fn is_over(self) -> bool {
+        Instant::now() >= self.0
+    }
+
+    /// For calls of libraries that take an instant.
+    pub fn instant(self) -> Instant {
+        self.0
+    }
+}
+
+/// Measures how long something takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins now.
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    /// Microseconds since the start.
+    pub fn micros(self) -> u64 {
+        self.0.elapsed().as_micros() as u64
     }
 }

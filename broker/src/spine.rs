@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rumqttd::local::{LinkRx, LinkTx};
@@ -15,8 +15,11 @@ use rumqttd::protocol::{Packet, Publish};
 use rumqttd::{Broker, Notification, RouterConfig};
 use thiserror::Error;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Deadline};
 use crate::lane::{self, ToBridge, ToEdge};
+
+/// The name under which the router logs its own business, for filters.
+pub const LOG_TARGET: &str = "rumqttd";
 
 /// A fixed road through the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,9 +137,9 @@ fn connect(
     let (mut link, mut notifications) = broker.link(name).map_err(|e| start(&e))?;
     for (lane, _) in lanes {
         link.subscribe(lane.topic()).map_err(|e| start(&e))?;
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Deadline::after(Duration::from_secs(10));
         loop {
-            match notifications.recv_deadline(deadline).map_err(|e| start(&e))? {
+            match notifications.recv_deadline(deadline.instant()).map_err(|e| start(&e))? {
                 Some(Notification::DeviceAck(_)) => break,
                 _ => continue,
             }
@@ -215,11 +218,11 @@ impl SpineRx {
     }
 
     /// The next batch, on a thread that may block; nothing if none comes before the deadline.
-    pub fn next_before(&mut self, deadline: Instant) -> Result<Option<Batch>, SpineError> {
+    pub fn next_before(&mut self, deadline: Deadline) -> Result<Option<Batch>, SpineError> {
         loop {
-            let notification = match self.link.recv_deadline(deadline) {
+            let notification = match self.link.recv_deadline(deadline.instant()) {
                 Ok(notification) => notification,
-                Err(_) if Instant::now() >= deadline => return Ok(None),
+                Err(_) if deadline.is_over() => return Ok(None),
                 Err(_) => return Err(SpineError::Dead),
             };
             if let Some(batch) = self.batch(notification)? {
@@ -312,8 +315,8 @@ mod tests {
         }
     }
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(10)
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(10))
     }
 
     #[test]

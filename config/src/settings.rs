@@ -151,7 +151,7 @@ settings! {
 
     /// Ways of older clients.
     compat: Compat {
-        /// Let 3.1 and 3.1.1 clients in without user and password, known by their client id, on the address
+        /// Let clients in without user and password, known by their client id, on the address
         /// below.
         bare_client_id: bool = false, Flag;
         /// Address for such clients, on loopback only; used only with bare_client_id.

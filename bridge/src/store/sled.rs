@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use hubbub_broker::clock::Deadline;
 
 use super::durable::Durable;
 use super::{Batch, Order, Pair, Store, StoreError, Write};
@@ -80,12 +82,12 @@ impl SledStore {
 }
 
 fn open_patiently(path: &Path, cache_bytes: u64) -> Result<::sled::Db, StoreError> {
-    let give_up = Instant::now() + LOCK_PATIENCE;
+    let give_up = Deadline::after(LOCK_PATIENCE);
     loop {
         match open_once(path, cache_bytes)? {
             Ok(db) => return Ok(db),
             Err(error) if !is_lock(&error) => return Err(unreadable(path, error)),
-            Err(_) if Instant::now() >= give_up => return Err(StoreError::Locked(path.to_path_buf())),
+            Err(_) if give_up.is_over() => return Err(StoreError::Locked(path.to_path_buf())),
             Err(_) => std::thread::sleep(LOCK_RETRY),
         }
     }

@@ -100,10 +100,15 @@ impl Newcomer {
         let received = websocket.receive(&self.raw.split(), &mut self.plain);
         let reply = websocket.take_output();
         self.stream.write_all(&reply).await.map_err(|_| NoConnect::Silent)?;
-        received.map_err(|error| {
-            tracing::debug!(%error, "websocket ended");
-            NoConnect::Silent
-        })
+        match received {
+            // What came before the end still counts.
+            Err(_) if !self.plain.is_empty() => Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "websocket ended");
+                Err(NoConnect::Silent)
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     async fn enter(mut self, mut connect: Box<Connect>, peer: SocketAddr, door: Door, shared: &Shared) -> Option<Arrival> {

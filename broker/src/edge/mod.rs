@@ -195,11 +195,21 @@ impl Edge {
         match link.receive(raw) {
             Ok(bytes) => self.handle_bytes(slot, number, bytes),
             Err(error) => {
+                // What came before the end still counts: often it is the DISCONNECT.
+                let last = link.take_partial();
+                self.handle_bytes(slot, number, last);
                 tracing::debug!(%error, "websocket ended");
-                self.end(slot, Goodbye::LinkLost);
+                self.end_link(slot, number, Goodbye::LinkLost);
             }
         }
         self.mark_dirty(slot);
+    }
+
+    /// Ends this connection, if it is still there.
+    fn end_link(&mut self, slot: u32, number: u64, goodbye: Goodbye) {
+        if self.link(slot, number).is_some() {
+            self.end(slot, goodbye);
+        }
     }
 
     fn handle_bytes(&mut self, slot: u32, number: u64, mut bytes: Bytes) {

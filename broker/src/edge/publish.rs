@@ -8,7 +8,7 @@ use super::{Edge, Group, Slot, Subscriber};
 use crate::codec::QoS;
 use crate::lane::{Device, Errand, Place, ToBridge, ToEdge};
 use crate::message::Message;
-use crate::policy::{PublishVerdict, RetainRule};
+use crate::policy::{Door, PublishVerdict, RetainRule};
 use crate::routes::Route;
 use crate::session::{Delivered, Delivery, Fanout, Outcome, Wire};
 
@@ -27,6 +27,7 @@ impl Edge {
         self.shared.counters.publishes_received_total.add(1);
         let identity = &self.slots[slot as usize].identity;
         let verdict = self.shared.policy.publish(identity, &message.topic, &message.payload);
+        log_publish(identity.door, &message);
         match verdict {
             PublishVerdict::Plain(rule) => self.route(Some(slot), message, rule, waiter),
             PublishVerdict::Errand(errand) => self.hand_over(slot, &message, errand, waiter),
@@ -194,6 +195,16 @@ impl Edge {
             let ids = subscriber.id.as_slice();
             self.deliver_one(slot, &mut Fanout::of_shared(&message, now), qos, true, ids, true);
         }
+    }
+}
+
+/// The demo door is for people who watch the log; everywhere else a line for each message would be too much.
+fn log_publish(door: Door, message: &Message) {
+    let (client, topic, qos) = (&*message.publisher, &*message.topic, message.qos as u8);
+    if door == Door::BareClientId {
+        tracing::info!(client, topic, qos, "message published");
+    } else {
+        tracing::debug!(client, topic, qos, "message published");
     }
 }
 

@@ -22,7 +22,7 @@ use hubbub_broker::retained::Retained;
 use hubbub_broker::server::{Broker, Doors};
 use hubbub_broker::settings::Settings;
 use hubbub_broker::shared::Shared;
-use hubbub_broker::spine::{Spine, Watchdog};
+use hubbub_broker::spine::{self, Spine, Watchdog};
 use hubbub_config::{Config, LogFormat};
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
@@ -86,7 +86,7 @@ fn configure(args: ServeArgs) -> anyhow::Result<Config> {
 
 fn log(config: &Config) -> anyhow::Result<()> {
     // The router's words about its own business are of no use to an operator.
-    let filter = EnvFilter::try_new(format!("{},rumqttd=off", config.log.level)).context("log.level")?;
+    let filter = EnvFilter::try_new(format!("{},{}=off", config.log.level, spine::LOG_TARGET)).context("log.level")?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match config.log.format {
         LogFormat::Json => builder.json().init(),
