@@ -1,6 +1,7 @@
 //! The bridge: one committer that drains the lane from the edges, makes one batch of all that is waiting, flushes it
 //! once, and only then says what was asked to be said.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,10 +10,9 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use hubbub_broker::clock::{Clock, Deadline, Millis, Stopwatch};
-use hubbub_broker::codec::QoS;
 use hubbub_broker::counters::Counters;
 use hubbub_broker::lane::{self, Errand, Place, Source, ToBridge, ToEdge};
-use hubbub_broker::message::Message;
+use hubbub_broker::message::{Message, Unreadable};
 use hubbub_broker::retained::Retained;
 use hubbub_broker::session::RestoredSession;
 use hubbub_broker::spine::{Batch, End, Lane, SpineError};
@@ -20,7 +20,7 @@ use hubbub_broker::topic::TopicLimits;
 use hubbub_config::Config;
 
 use crate::acl::{Acl, AclMistake};
-use crate::chat::{Chat, ChatRules, Sender};
+use crate::chat::{self, Chat, ChatRules, Sender};
 use crate::inbox::{self, Inboxes};
 use crate::people::People;
 use crate::policy::House;
@@ -35,6 +35,10 @@ const IDLE: Duration = Duration::from_millis(100);
 
 /// Expired message ids that are swept in one go, so that sweeping never delays acknowledgements for long.
 const SWEEP: usize = 256;
+
+/// What is read from disk goes on in the next turn behind this, so that a storm of returning clients does not fill the
+/// memory and delays acknowledgements by one turn only.
+const LATER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Milliseconds between two sweeps.
 const SWEEP_EVERY: Millis = 5_000;
@@ -59,6 +63,9 @@ pub enum BridgeError {
         /// All mistakes, one a line.
         mistakes: String,
     },
+    /// Edges and bridge are of one process, so this is a fault of ours.
+    #[error("a frame from an edge cannot be read: {0}")]
+    Frame(#[from] Unreadable),
     /// Credit bounds what edges may send, so this is a fault of ours.
     #[error("the lane to the bridge lost {0} batches")]
     Lost(u64),
@@ -87,8 +94,9 @@ pub struct Bridge {
     people: People,
     push: Push,
     swept_at: Millis,
+    dedupe_window: Millis,
     /// What is read from disk after the commit: pages and answers.
-    later: Vec<Later>,
+    later: VecDeque<Later>,
 }
 
 /// Something that has to see the batch on disk.
@@ -109,10 +117,11 @@ impl Bridge {
         load_retained(&*store, &retained)?;
         let topics = TopicLimits { levels: config.limits.topic_levels, bytes: config.limits.topic_bytes };
         let mut queues = Queues::new(topics, config.session.durable_queue_messages, counters.clone());
-        let sessions = queues.restore(&*store)?;
+        let sessions = queues.restore(&*store, clock.now())?;
         let people = People::start(&config.presence, &*store, &retained, clock.now())?;
         let push = Push::start(&config.notify, &*store, counters.clone())?;
-        let rules = ChatRules { dedupe_window: config.chat.dedupe_window, body_max: config.chat.body_max_bytes };
+        let rules =
+            ChatRules { dedupe_window: config.chat.dedupe_window, body_max: config.chat.body_max_bytes };
         let acl = read_acl(config)?;
         let (dev, location) = (config.login.dev, config.location.enabled);
         let house = Arc::new(House::new(store.clone(), dev, acl, location, config.login.hash_concurrency));
@@ -128,7 +137,8 @@ impl Bridge {
             people,
             push,
             swept_at: 0,
-            later: Vec::new(),
+            dedupe_window: config.chat.dedupe_window.as_millis() as Millis,
+            later: VecDeque::new(),
         };
         Ok(Opened { bridge, sessions, house })
     }
@@ -148,7 +158,11 @@ impl Bridge {
             while let Some(batch) = waiting {
                 credit.add(&batch);
                 self.apply_batch(&mut tx, batch)?;
-                waiting = if tx.len() < self.commit_max { spine.rx.next_before(Deadline::after(Duration::ZERO))? } else { None };
+                waiting = if tx.len() < self.commit_max {
+                    spine.rx.next_before(Deadline::after(Duration::ZERO))?
+                } else {
+                    None
+                };
             }
             self.handle_time(&mut tx)?;
             let mut frames = self.commit(tx)?;
@@ -160,6 +174,9 @@ impl Bridge {
 
     /// How long the committer may wait for something to happen.
     fn patience(&self) -> Duration {
+        if !self.later.is_empty() {
+            return Duration::ZERO;
+        }
         let now = self.clock.now();
         let due = [self.people.poll_timeout(), self.push.poll_timeout()].into_iter().flatten().min();
         due.map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(now)).min(IDLE))
@@ -185,15 +202,18 @@ impl Bridge {
             match lane::take::<ToBridge>(&mut frames) {
                 Ok(Some((head, message))) => self.apply(tx, head, message)?,
                 Ok(None) => return Ok(()),
-                Err(error) => {
-                    tracing::error!(%error, sender = batch.sender, "batch unreadable");
-                    return Ok(());
-                }
+                // Whoever sent it would wait for ever, and what it asked for would never be stored.
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
-    fn apply(&mut self, tx: &mut Transaction<'_>, head: ToBridge, message: Option<Message>) -> Result<(), BridgeError> {
+    fn apply(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        head: ToBridge,
+        message: Option<Message>,
+    ) -> Result<(), BridgeError> {
         let store = self.store.clone();
         match head {
             ToBridge::Publish { at, token, errand, from, store_retained, remember } => {
@@ -259,7 +279,12 @@ impl Bridge {
         Ok(())
     }
 
-    fn queue(&mut self, tx: &mut Transaction<'_>, message: &Message, store_retained: bool) -> Result<Reply, StoreError> {
+    fn queue(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        message: &Message,
+        store_retained: bool,
+    ) -> Result<Reply, StoreError> {
         if store_retained {
             put_retained(tx, message);
         }
@@ -281,15 +306,22 @@ impl Bridge {
     fn request(&mut self, user: &bytestring::ByteString, message: &Message) -> Reply {
         match Request::read(user, message) {
             Ok(request) => {
-                self.later.push(Later::Answer(request));
+                self.later.push_back(Later::Answer(request));
                 Reply::default()
             }
             Err(why) => Reply::refused(0x83, why),
         }
     }
 
-    fn page_later(&mut self, at: Place, source: Source, owner: bytestring::ByteString, from: u64, max: usize) {
-        self.later.push(Later::Page { at, source, owner, from, max });
+    fn page_later(
+        &mut self,
+        at: Place,
+        source: Source,
+        owner: bytestring::ByteString,
+        from: u64,
+        max: usize,
+    ) {
+        self.later.push_back(Later::Page { at, source, owner, from, max });
     }
 
     fn handle_time(&mut self, tx: &mut Transaction<'_>) -> Result<(), StoreError> {
@@ -305,16 +337,19 @@ impl Bridge {
             tx.broadcast(&message);
         }
         if tx.now >= self.swept_at + SWEEP_EVERY {
-            self.swept_at = tx.now;
-            sweep(tx, &*store)?;
+            // A full sweep is followed by another one in the next turn.
+            if sweep(tx, &*store, self.dedupe_window)? < SWEEP {
+                self.swept_at = tx.now;
+            }
         }
         Ok(())
     }
 
     fn read_later(&mut self, store: &dyn Store, frames: &mut Frames) -> Result<(), BridgeError> {
-        let later = std::mem::take(&mut self.later);
-        let mut answers = Vec::new();
-        for later in later {
+        let mut tx = Transaction::new(store, self.clock.now());
+        while frames.bytes() < LATER_BYTES
+            && let Some(later) = self.later.pop_front()
+        {
             match later {
                 Later::Page { at, source: Source::Queue, owner, from, max } => {
                     queue::page(store, frames, at, &owner, from, max)?;
@@ -322,22 +357,15 @@ impl Bridge {
                 Later::Page { at, source: Source::Inbox, owner, from, max } => {
                     inbox::page(store, frames, at, &owner, from, max)?;
                 }
-                Later::Answer(request) => answers.push(request.answer(store)?),
+                Later::Answer(request) => {
+                    // Live, and queued for persistent sessions.
+                    let answer = request.answer(store)?;
+                    frames.put(Lane::All, &ToEdge::Publish { plain: true, shares: Vec::new() }, Some(&answer));
+                    self.queues.enqueue(&mut tx, &answer)?;
+                }
             }
         }
-        for answer in answers {
-            self.say(store, frames, &answer)?;
-        }
-        Ok(())
-    }
-
-    /// Publishes a message of the server's own at QoS 1: live, and queued for persistent sessions.
-    fn say(&mut self, store: &dyn Store, frames: &mut Frames, message: &Message) -> Result<(), StoreError> {
-        debug_assert!(message.qos != QoS::AtMostOnce);
-        let mut tx = Transaction::new(store, self.clock.now());
-        tx.broadcast(message);
-        self.queues.enqueue(&mut tx, message)?;
-        frames.append(tx.commit()?);
+        frames.append(self.commit(tx)?);
         Ok(())
     }
 }
@@ -381,7 +409,9 @@ fn load_retained(store: &dyn Store, retained: &Retained) -> Result<(), StoreErro
     for (key, value) in store.scan(keys::all_retained(), Order::Forward, usize::MAX)? {
         match Message::decode(&mut Bytes::from(value)) {
             Ok(message) if retained.set(&message).is_ok() => {}
-            Ok(message) => tracing::warn!(topic = %message.topic, "retained message does not fit, left on disk"),
+            Ok(message) => {
+                tracing::warn!(topic = %message.topic, "retained message does not fit, left on disk")
+            }
             Err(error) => tracing::error!(?key, %error, "retained message left out"),
         }
     }
@@ -389,18 +419,20 @@ fn load_retained(store: &dyn Store, retained: &Retained) -> Result<(), StoreErro
 }
 
 /// Forgets senders' message ids whose time is over.
-fn sweep(tx: &mut Transaction<'_>, store: &dyn Store) -> Result<(), StoreError> {
-    for (key, _) in store.scan(keys::expiries_until(tx.now), Order::Forward, SWEEP)? {
+fn sweep(tx: &mut Transaction<'_>, store: &dyn Store, window: Millis) -> Result<usize, StoreError> {
+    let due = store.scan(keys::expiries_until(tx.now), Order::Forward, SWEEP)?;
+    let count = due.len();
+    for (key, _) in due {
         let ids = keys::Fields::of(&key).and_then(|mut fields| {
             fields.number()?;
             Some((fields.text()?, fields.text()?))
         });
         if let Some((user, cmid)) = ids {
-            tx.delete(keys::dedupe(&user, &cmid));
+            chat::forget_answer(tx, &user, &cmid, window)?;
         }
         tx.delete(key);
     }
-    Ok(())
+    Ok(count)
 }
 
 fn read_acl(config: &Config) -> Result<Option<Acl>, BridgeError> {
@@ -410,6 +442,9 @@ fn read_acl(config: &Config) -> Result<Option<Acl>, BridgeError> {
         .map_err(|error| BridgeError::Acl { file: file.clone(), mistakes: error.to_string() })?;
     Acl::parse(&text).map(Some).map_err(|mistakes| {
         let line = |mistake: &AclMistake| format!("{file}:{}: {}", mistake.line, mistake.message);
-        BridgeError::Acl { file: file.clone(), mistakes: mistakes.iter().map(line).collect::<Vec<_>>().join("\n") }
+        BridgeError::Acl {
+            file: file.clone(),
+            mistakes: mistakes.iter().map(line).collect::<Vec<_>>().join("\n"),
+        }
     })
 }

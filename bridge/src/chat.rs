@@ -76,7 +76,8 @@ impl Chat {
             return Ok(Reply::refused(0x97, "the message is longer than chat.body_max_bytes"));
         }
         let content = Content::read(&message.payload);
-        let cmid = message.properties.user("cmid").map(|cmid| cmid.to_string()).or_else(|| content.cmid.clone());
+        let cmid =
+            message.properties.user("cmid").map(|cmid| cmid.to_string()).or_else(|| content.cmid.clone());
         if cmid.as_ref().is_some_and(|cmid| cmid.len() > MAX_CMID) {
             return Ok(Reply::refused(0x97, "cmid is longer than 128 bytes"));
         }
@@ -91,7 +92,12 @@ impl Chat {
         let answer = self.store(tx, &cid, sender, &content, cmid.as_deref())?;
         counters.chat_messages_total.add(1);
         for member in members(user, peer) {
-            let entry = InboxEntry { cid: cid.clone(), seq: answer.seq, from: user.to_owned(), client: sender.device.client.to_string() };
+            let entry = InboxEntry {
+                cid: cid.clone(),
+                seq: answer.seq,
+                from: user.to_owned(),
+                client: sender.device.client.to_string(),
+            };
             let n = inboxes.append(tx, member, &entry)?;
             if member != user {
                 push.expect(tx, member, n, &entry, &answer.mid, answer.ts, content.text());
@@ -140,6 +146,21 @@ impl Chat {
         }
         Ok(answer)
     }
+}
+
+/// Forgets the answer to a sender's own message id, unless the id was used again since.
+pub fn forget_answer(
+    tx: &mut Transaction<'_>,
+    user: &str,
+    cmid: &str,
+    window: Millis,
+) -> Result<(), StoreError> {
+    let key = keys::dedupe(user, cmid);
+    let answer: Option<Answer> = tx.record(&key)?;
+    if answer.is_none_or(|answer| answer.ts + window <= tx.now) {
+        tx.delete(key);
+    }
+    Ok(())
 }
 
 /// Both sides; once, for a note to oneself.
@@ -233,9 +254,13 @@ mod tests {
     #[test]
     fn numbers_are_dense_in_a_conversation_whoever_speaks() {
         let mut room = room();
-        for (n, (from, to)) in [("alice", "bob"), ("bob", "alice"), ("alice", "bob")].into_iter().enumerate() {
+        for (n, (from, to)) in [("alice", "bob"), ("bob", "alice"), ("alice", "bob")].into_iter().enumerate()
+        {
             let reply = room.say(1, from, to, "hi", None);
-            assert_eq!((property(&reply, "cid").as_str(), property(&reply, "seq")), ("alice~bob", (n + 1).to_string()));
+            assert_eq!(
+                (property(&reply, "cid").as_str(), property(&reply, "seq")),
+                ("alice~bob", (n + 1).to_string())
+            );
         }
         let stored = room.store.scan(keys::all_messages(), Order::Forward, 10).unwrap();
         assert_eq!(stored.len(), 3);

@@ -40,7 +40,12 @@ struct Reader {
 
 impl Inboxes {
     /// Puts an entry into a user's inbox and pushes it to the devices that read it; gives back its `n`.
-    pub fn append(&mut self, tx: &mut Transaction<'_>, user: &str, entry: &InboxEntry) -> Result<u64, StoreError> {
+    pub fn append(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        user: &str,
+        entry: &InboxEntry,
+    ) -> Result<u64, StoreError> {
         let head = keys::inbox_head(user);
         let n = tx.number(&head)? + 1;
         tx.put_number(head, n);
@@ -121,6 +126,9 @@ impl Inboxes {
     }
 }
 
+/// A page ends early behind this, so that large messages do not pile up in memory.
+pub const PAGE_BYTES: usize = 512 * 1024;
+
 /// Reads a page of an inbox from disk for one device.
 pub fn page(
     store: &dyn Store,
@@ -131,9 +139,13 @@ pub fn page(
     max: usize,
 ) -> Result<(), StoreError> {
     let found = store.scan(keys::inbox_of(user, from..=u64::MAX), Order::Forward, max + 1)?;
-    let more = found.len() > max;
-    let mut next = from;
+    let mut more = found.len() > max;
+    let (mut next, before) = (from, frames.bytes());
     for (key, value) in found.into_iter().take(max) {
+        if frames.bytes() - before > PAGE_BYTES {
+            more = true;
+            break;
+        }
         let Some(n) = position(&key) else { continue };
         next = n + 1;
         let Ok(entry) = postcard::from_bytes::<InboxEntry>(&value) else {
@@ -158,7 +170,8 @@ pub fn page(
 pub fn unread(store: &dyn Store, user: &str, most: usize) -> Result<u64, StoreError> {
     let taken = Transaction::new(store, 0).number(&keys::taken(user))?;
     let found = store.scan(keys::inbox_of(user, taken + 1..=u64::MAX), Order::Forward, most)?;
-    let of_others = |value: &[u8]| postcard::from_bytes::<InboxEntry>(value).is_ok_and(|entry| entry.from != user);
+    let of_others =
+        |value: &[u8]| postcard::from_bytes::<InboxEntry>(value).is_ok_and(|entry| entry.from != user);
     Ok(found.iter().filter(|(_, value)| of_others(value)).count() as u64)
 }
 
@@ -169,5 +182,13 @@ fn position(key: &[u8]) -> Option<u64> {
 }
 
 fn entry_head(at: Place, n: u64, fetched: bool) -> ToEdge {
-    ToEdge::Entry { at, source: Source::Inbox, position: n, fetched, qos: QoS::AtLeastOnce, retain: false, ids: vec![] }
+    ToEdge::Entry {
+        at,
+        source: Source::Inbox,
+        position: n,
+        fetched,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        ids: vec![],
+    }
 }

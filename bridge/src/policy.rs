@@ -4,6 +4,7 @@
 //! file, and without one by nobody: deny by default.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ahash::RandomState;
@@ -50,6 +51,8 @@ pub struct House {
 /// Passwords that were found right, under a key of this run, so that a storm of reconnects does not hash each one again.
 struct Known {
     seen: Mutex<HashMap<ByteString, Vec<u8>, RandomState>>,
+    /// Counts the changes of accounts: a check that began before one is not remembered after it.
+    changes: AtomicU64,
     key: [u8; 16],
 }
 
@@ -61,6 +64,13 @@ impl Known {
         mac.map(|mac| mac.into_bytes().to_vec()).unwrap_or_default()
     }
 
+    fn remember(&self, name: &str, proof: Vec<u8>, changes: u64) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.changes.load(Ordering::SeqCst) == changes {
+            seen.insert(name.into(), proof);
+        }
+    }
+
     fn has(&self, name: &str, proof: &[u8]) -> bool {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(name).is_some_and(|known| known == proof)
     }
@@ -68,14 +78,20 @@ impl Known {
 
 impl House {
     /// With these settings.
-    pub fn new(store: Arc<dyn Store>, dev: bool, acl: Option<Acl>, location: bool, hash_concurrency: usize) -> House {
+    pub fn new(
+        store: Arc<dyn Store>,
+        dev: bool,
+        acl: Option<Acl>,
+        location: bool,
+        hash_concurrency: usize,
+    ) -> House {
         House {
             store,
             dev,
             acl: RwLock::new(acl),
             location,
             hashing: Arc::new(Semaphore::new(hash_concurrency)),
-            known: Known { seen: Mutex::default(), key: ulid::Ulid::new().random().to_be_bytes() },
+            known: Known { seen: Mutex::default(), changes: AtomicU64::new(0), key: ulid::Ulid::new().random().to_be_bytes() },
             canary: format!("{:032x}", ulid::Ulid::new().random()).into(),
         }
     }
@@ -87,14 +103,19 @@ impl House {
 
     /// An account changed: what was known about passwords counts no longer.
     pub fn forget_passwords(&self) {
+        self.known.changes.fetch_add(1, Ordering::SeqCst);
         self.known.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     async fn check(&self, request: LoginRequest) -> Result<Identity, LoginRefusal> {
         let LoginRequest { door, peer, client, username, password } = request;
         let user = match (door, username) {
-            // Nobody else can be called so, because of the ~.
-            (Door::BareClientId, _) => ByteString::from(format!("~{client}")),
+            // The client id is a topic here, so it has to be one level that stands for itself. Nobody else can be
+            // called like this user, because of the ~.
+            (Door::BareClientId, _) if client.contains(['/', '+', '#']) || client.starts_with('$') => {
+                return Err(LoginRefusal::NotAuthorized("the client id cannot be a topic"));
+            }
+            (Door::BareClientId, _) => ByteString::from(format!("~bare:{client}")),
             (_, Some(name)) if *name == *CANARY => {
                 let right = peer.ip().is_loopback() && password.as_deref() == Some(self.canary.as_bytes());
                 if right { name } else { return Err(LoginRefusal::BadCredentials) }
@@ -116,12 +137,15 @@ impl House {
         if self.known.has(&name, &proof) {
             return Ok(name);
         }
-        let Ok(_permit) = self.hashing.clone().acquire_owned().await else { return Err(LoginRefusal::Unavailable) };
+        let Ok(_permit) = self.hashing.clone().acquire_owned().await else {
+            return Err(LoginRefusal::Unavailable);
+        };
+        let changes = self.known.changes.load(Ordering::SeqCst);
         let (store, user) = (self.store.clone(), name.to_string());
         let verified = tokio::task::spawn_blocking(move || users::verify(&*store, &user, &password)).await;
         match verified {
             Ok(true) => {
-                self.known.seen.lock().unwrap_or_else(PoisonError::into_inner).insert((&*name).into(), proof);
+                self.known.remember(&name, proof, changes);
                 Ok(name)
             }
             Ok(false) => Err(LoginRefusal::BadCredentials),
@@ -183,13 +207,19 @@ impl Policy for House {
         match first {
             "dm" => self.direct_message(who, rest),
             "rpc" if is_person(who) => PublishVerdict::Errand(Errand::Rpc),
-            "p" if is_person(who) && rest.strip_suffix("/set") == Some(me) => PublishVerdict::Errand(Errand::Presence),
+            "p" if is_person(who) && rest.strip_suffix("/set") == Some(me) => {
+                PublishVerdict::Errand(Errand::Presence)
+            }
             "owntracks" if self.location && rest.split('/').next() == Some(me) && is_person(who) => {
                 PublishVerdict::Plain(location::retain_rule(topic, payload))
             }
             "rpc" | "p" | "owntracks" | "u" | "c" => PublishVerdict::Denied("this topic is not yours"),
-            _ if me == CANARY && topic.starts_with(CANARY_TOPICS) => PublishVerdict::Plain(RetainRule::AsSent),
-            _ if topic.starts_with('$') => PublishVerdict::Denied("topics that begin with $ are the server's"),
+            _ if me == CANARY && topic.starts_with(CANARY_TOPICS) => {
+                PublishVerdict::Plain(RetainRule::AsSent)
+            }
+            _ if topic.starts_with('$') => {
+                PublishVerdict::Denied("topics that begin with $ are the server's")
+            }
             _ if self.acl(who, Access::Write, topic) => PublishVerdict::Plain(RetainRule::AsSent),
             _ => PublishVerdict::Denied("no rule allows it"),
         }
@@ -198,7 +228,11 @@ impl Policy for House {
     fn subscribe(&self, who: &Identity, filter: &TopicFilter) -> Result<(), &'static str> {
         let filter = &*filter.filter;
         if who.door == Door::BareClientId {
-            return if filter == &*who.device.client { Ok(()) } else { Err("this door only knows one's own client id") };
+            return if filter == &*who.device.client {
+                Ok(())
+            } else {
+                Err("this door only knows one's own client id")
+            };
         }
         let me = &*who.device.user;
         let (first, rest) = filter.split_once('/').unwrap_or((filter, ""));
@@ -261,7 +295,15 @@ mod tests {
     fn nobody_reads_the_inbox_of_another_or_speaks_for_the_server() {
         for dev in [true, false] {
             let house = house(dev);
-            for denied in ["u/bob/inbox", "u/alice/inbox", "p/alice", "p/bob/set", "$SYS/x", "owntracks/bob/phone", "c/x/send"] {
+            for denied in [
+                "u/bob/inbox",
+                "u/alice/inbox",
+                "p/alice",
+                "p/bob/set",
+                "$SYS/x",
+                "owntracks/bob/phone",
+                "c/x/send",
+            ] {
                 let verdict = house.publish(&alice(), denied, b"");
                 assert!(matches!(verdict, PublishVerdict::Denied(_)), "{denied}");
             }
@@ -275,7 +317,9 @@ mod tests {
 
     #[test]
     fn ordinary_topics_are_open_in_dev_mode_only() {
-        let open = |dev| house(dev).subscribe(&alice(), &filter("a/#")).is_ok() && house(dev).receive(&alice(), "a/b");
+        let open = |dev| {
+            house(dev).subscribe(&alice(), &filter("a/#")).is_ok() && house(dev).receive(&alice(), "a/b")
+        };
         assert!(open(true) && !open(false));
         assert_eq!(house(true).publish(&alice(), "a/b", b""), PublishVerdict::Plain(RetainRule::AsSent));
         assert!(matches!(house(false).publish(&alice(), "a/b", b""), PublishVerdict::Denied(_)));
@@ -288,6 +332,24 @@ mod tests {
         assert!(house.subscribe(&phone, &filter("other")).is_err());
         assert!(matches!(house.publish(&phone, "other", b""), PublishVerdict::Plain(_)));
         assert!(matches!(house.publish(&phone, "dm/alice", b""), PublishVerdict::Denied(_)));
+    }
+
+    #[tokio::test]
+    async fn the_bare_door_lets_in_only_what_can_be_a_topic_and_as_nobody_else() {
+        let login = |client: &'static str| LoginRequest {
+            door: Door::BareClientId,
+            peer: ([127, 0, 0, 1], 1).into(),
+            client: client.into(),
+            username: Some("alice".into()),
+            password: None,
+        };
+        let house = house(false);
+        for bad in ["#", "+", "owntracks/bob/phone", "$SYS"] {
+            assert!(house.login(login(bad)).await.is_err(), "{bad}");
+        }
+        for (client, user) in [("phone", "~bare:phone"), ("canary", "~bare:canary")] {
+            assert_eq!(&*house.login(login(client)).await.unwrap().device.user, user);
+        }
     }
 
     #[test]

@@ -143,7 +143,13 @@ impl Push {
     }
 
     /// `false` if every worker is busy.
-    fn call(&mut self, tx: &mut Transaction<'_>, store: &dyn Store, user: &str, n: u64) -> Result<bool, StoreError> {
+    fn call(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        store: &dyn Store,
+        user: &str,
+        n: u64,
+    ) -> Result<bool, StoreError> {
         let pending = tx.get(&keys::pending(user, n))?.and_then(|bytes| Pending::decode(&bytes));
         let (Some(pending), Some(webhook)) = (pending, &self.webhook) else {
             self.outbox.finished(user, n);
@@ -179,7 +185,14 @@ impl Push {
         Ok(())
     }
 
-    fn retry(&mut self, tx: &mut Transaction<'_>, user: &str, n: u64, key: Vec<u8>, why: &str) -> Result<(), StoreError> {
+    fn retry(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        user: &str,
+        n: u64,
+        key: Vec<u8>,
+        why: &str,
+    ) -> Result<(), StoreError> {
         match self.outbox.failed(user, n, tx.now) {
             Verdict::Retry { at, attempts } => {
                 self.counters.notifications_retried_total.add(1);

@@ -18,15 +18,19 @@ use hubbub_broker::spine::Lane;
 use hubbub_broker::topic::{TopicFilter, TopicLimits};
 use hubbub_broker::trie::Trie;
 
+use crate::inbox::PAGE_BYTES;
 use crate::store::{Order, Store, StoreError, keys};
 use crate::transaction::{Frames, Transaction};
+
+/// Stands for "has not ended": a session whose connection died with the server begins to expire at the restart.
+const CONNECTED: Millis = Millis::MAX;
 
 /// A persistent session on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct SessionRecord {
     user: String,
     expiry: u32,
-    /// When the last connection ended; the start of the connection while there is one.
+    /// When the last connection ended; [`CONNECTED`] while there is one.
     ended_at: Millis,
 }
 
@@ -48,13 +52,14 @@ struct QueuedHead {
 /// All persistent sessions.
 pub struct Queues {
     sessions: HashMap<ByteString, Session, RandomState>,
+    /// By client and, for a shared subscription, its whole text: group and filter make the share.
     subscribers: Trie<(ByteString, Option<ByteString>), SubscriptionRecord>,
     limits: TopicLimits,
     /// Messages that a queue may hold.
     max: u64,
     counters: Arc<Counters>,
-    /// Goes round the members of share groups.
-    turn: usize,
+    /// Goes round the members of each share.
+    turns: HashMap<ByteString, usize, RandomState>,
 }
 
 #[derive(Debug)]
@@ -77,11 +82,11 @@ struct Match {
 impl Queues {
     /// No sessions yet.
     pub fn new(limits: TopicLimits, max: u64, counters: Arc<Counters>) -> Queues {
-        Queues { sessions: HashMap::default(), subscribers: Trie::default(), limits, max, counters, turn: 0 }
+        Queues { sessions: HashMap::default(), subscribers: Trie::default(), limits, max, counters, turns: HashMap::default() }
     }
 
     /// Reads all sessions from disk, for this and for the edges.
-    pub fn restore(&mut self, store: &dyn Store) -> Result<Vec<RestoredSession>, StoreError> {
+    pub fn restore(&mut self, store: &dyn Store, now: Millis) -> Result<Vec<RestoredSession>, StoreError> {
         let records = store.scan(keys::all_sessions(), Order::Forward, usize::MAX)?;
         let mut restored = Vec::new();
         for (key, value) in records {
@@ -90,7 +95,8 @@ impl Queues {
                 tracing::error!(?key, "session unreadable, left out");
                 continue;
             };
-            restored.push(self.restore_one(store, client.into(), &record)?);
+            let ended_at = if record.ended_at == CONNECTED { now } else { record.ended_at };
+            restored.push(self.restore_one(store, client.into(), &SessionRecord { ended_at, ..record })?);
         }
         Ok(restored)
     }
@@ -103,7 +109,8 @@ impl Queues {
     ) -> Result<RestoredSession, StoreError> {
         let mut subscriptions = Vec::new();
         for (key, value) in store.scan(keys::subscriptions_of(&client), Order::Forward, usize::MAX)? {
-            let filter = keys::Fields::of(&key).and_then(|mut fields| fields.text().and_then(|_| fields.text()));
+            let filter =
+                keys::Fields::of(&key).and_then(|mut fields| fields.text().and_then(|_| fields.text()));
             if let (Some(filter), Ok(record)) = (filter, postcard::from_bytes::<SubscriptionRecord>(&value)) {
                 self.index(&client, &filter.as_str().into(), Some(record));
                 subscriptions.push((filter.into(), record.options, record.id));
@@ -129,12 +136,19 @@ impl Queues {
     }
 
     /// A device connected. An earlier session of the client is forgotten if this one begins anew.
-    pub fn open(&mut self, tx: &mut Transaction<'_>, store: &dyn Store, device: &Device, expiry: u32, fresh: bool) -> Result<(), StoreError> {
+    pub fn open(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        store: &dyn Store,
+        device: &Device,
+        expiry: u32,
+        fresh: bool,
+    ) -> Result<(), StoreError> {
         if fresh {
             self.forget(tx, store, &device.client)?;
         }
         if expiry > 0 {
-            let record = SessionRecord { user: device.user.to_string(), expiry, ended_at: tx.now };
+            let record = SessionRecord { user: device.user.to_string(), expiry, ended_at: CONNECTED };
             tx.put_record(keys::session(&device.client), &record);
             let session = Session { user: device.user.clone(), at: None, waiting: 0 };
             self.sessions.entry(device.client.clone()).or_insert(session);
@@ -146,7 +160,13 @@ impl Queues {
     }
 
     /// A device's connection ended.
-    pub fn close(&mut self, tx: &mut Transaction<'_>, store: &dyn Store, device: &Device, expiry: u32) -> Result<(), StoreError> {
+    pub fn close(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        store: &dyn Store,
+        device: &Device,
+        expiry: u32,
+    ) -> Result<(), StoreError> {
         if expiry == 0 {
             return self.forget(tx, store, &device.client);
         }
@@ -159,7 +179,12 @@ impl Queues {
     }
 
     /// The session is over: everything stored for it goes.
-    pub fn forget(&mut self, tx: &mut Transaction<'_>, store: &dyn Store, client: &ByteString) -> Result<(), StoreError> {
+    pub fn forget(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        store: &dyn Store,
+        client: &ByteString,
+    ) -> Result<(), StoreError> {
         let Some(session) = self.sessions.get(client) else { return Ok(()) };
         tx.delete(keys::cursor(&session.user, client));
         self.unindex_all(tx, store, client)?;
@@ -180,12 +205,18 @@ impl Queues {
         Ok(())
     }
 
-    fn unindex_all(&mut self, tx: &Transaction<'_>, store: &dyn Store, client: &ByteString) -> Result<(), StoreError> {
+    fn unindex_all(
+        &mut self,
+        tx: &Transaction<'_>,
+        store: &dyn Store,
+        client: &ByteString,
+    ) -> Result<(), StoreError> {
         let range = keys::subscriptions_of(client);
         let on_disk = store.scan(range.clone(), Order::Forward, usize::MAX)?.into_iter().map(|(key, _)| key);
         let known: Vec<Vec<u8>> = on_disk.chain(tx.keys_within(&range).cloned()).collect();
         for key in known {
-            let filter = keys::Fields::of(&key).and_then(|mut fields| fields.text().and_then(|_| fields.text()));
+            let filter =
+                keys::Fields::of(&key).and_then(|mut fields| fields.text().and_then(|_| fields.text()));
             if let Some(filter) = filter {
                 self.index(client, &filter.into(), None);
             }
@@ -218,7 +249,7 @@ impl Queues {
 
     fn index(&mut self, client: &ByteString, text: &ByteString, record: Option<SubscriptionRecord>) {
         let Ok(TopicFilter { share, filter }) = TopicFilter::parse(text, &self.limits) else { return };
-        let key = (client.clone(), share);
+        let key = (client.clone(), share.map(|_| text.clone()));
         match record.filter(|record| record.options.qos != QoS::AtMostOnce) {
             Some(record) => drop(self.subscribers.insert(&filter, key, record)),
             None => drop(self.subscribers.remove(&filter, &key)),
@@ -243,20 +274,23 @@ impl Queues {
 
     fn matches(&mut self, message: &Message) -> HashMap<ByteString, Match, RandomState> {
         let mut found: HashMap<ByteString, Match, RandomState> = HashMap::default();
-        let mut groups: HashMap<&ByteString, Vec<(&ByteString, &SubscriptionRecord)>, RandomState> = HashMap::default();
+        let mut groups: HashMap<&ByteString, Vec<(&ByteString, &SubscriptionRecord)>, RandomState> =
+            HashMap::default();
         self.subscribers.for_each_match(&message.topic, |(client, share), record| match share {
             Some(group) => groups.entry(group).or_default().push((client, record)),
             None if record.options.no_local && *client == message.publisher => {}
             None => found.entry(client.clone()).or_default().add(record),
         });
-        for mut members in groups.into_values() {
-            self.turn = self.turn.wrapping_add(1);
+        for (share, mut members) in groups {
+            let turn = self.turns.entry(share.clone()).or_default();
+            *turn = turn.wrapping_add(1);
             // Members that are here come before those that are away.
-            let here = |client: &ByteString| self.sessions.get(client).is_some_and(|session| session.at.is_some());
+            let here =
+                |client: &ByteString| self.sessions.get(client).is_some_and(|session| session.at.is_some());
             if members.iter().any(|(client, _)| here(client)) {
                 members.retain(|(client, _)| here(client));
             }
-            let (client, record) = members[self.turn % members.len()];
+            let (client, record) = members[*turn % members.len()];
             found.entry(client.clone()).or_default().add(record);
         }
         found
@@ -297,7 +331,12 @@ impl Queues {
     }
 
     /// The client acknowledged an entry.
-    pub fn taken(&mut self, tx: &mut Transaction<'_>, client: &ByteString, position: u64) -> Result<(), StoreError> {
+    pub fn taken(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        client: &ByteString,
+        position: u64,
+    ) -> Result<(), StoreError> {
         let key = keys::queued(client, position);
         if tx.get(&key)?.is_some() {
             tx.delete(key);
@@ -309,7 +348,13 @@ impl Queues {
     }
 
     /// PUBREC: the entry is the client's, its packet identifier stays taken until PUBCOMP.
-    pub fn received(&mut self, tx: &mut Transaction<'_>, client: &ByteString, position: u64, packet_id: u16) -> Result<(), StoreError> {
+    pub fn received(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        client: &ByteString,
+        position: u64,
+        packet_id: u16,
+    ) -> Result<(), StoreError> {
         self.taken(tx, client, position)?;
         tx.put(keys::released(client, packet_id), Vec::new());
         Ok(())
@@ -344,10 +389,15 @@ pub fn page(
     max: usize,
 ) -> Result<(), StoreError> {
     let found = store.scan(keys::queued_of(client, from..=u64::MAX), Order::Forward, max + 1)?;
-    let more = found.len() > max;
-    let mut next = from;
+    let mut more = found.len() > max;
+    let (mut next, before) = (from, frames.bytes());
     for (key, value) in found.into_iter().take(max) {
-        let position = keys::Fields::of(&key).and_then(|mut fields| fields.text().and_then(|_| fields.number()));
+        if frames.bytes() - before > PAGE_BYTES {
+            more = true;
+            break;
+        }
+        let position =
+            keys::Fields::of(&key).and_then(|mut fields| fields.text().and_then(|_| fields.number()));
         let Some(position) = position else { continue };
         next = position + 1;
         match lane::take::<QueuedHead>(&mut Bytes::from(value)) {

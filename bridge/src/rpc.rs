@@ -1,13 +1,15 @@
 //! Requests over MQTT: `rpc/{method}` with a Response Topic (MQTT 5), or `rpc/{method}/{id}` for 3.x.
 
 use bytestring::ByteString;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
 
 use hubbub_broker::codec::{Properties, QoS};
 use hubbub_broker::message::Message;
 use hubbub_broker::topic::direct_conversation;
 
+use crate::inbox::PAGE_BYTES;
 use crate::store::{Order, Store, StoreError, keys};
 
 /// Messages in one answer at most.
@@ -34,7 +36,9 @@ impl Request {
         let answer_to = match (message.properties.response_topic(), levels.next()) {
             (Some(topic), _) => topic,
             (None, Some(id)) => format!("u/{user}/reply/{id}").into(),
-            (None, None) => return Err("a request needs a response topic, or an id as the last level of its topic"),
+            (None, None) => {
+                return Err("a request needs a response topic, or an id as the last level of its topic");
+            }
         };
         let own = format!("u/{user}/");
         if !answer_to.starts_with(&own) || *answer_to == format!("{own}inbox") {
@@ -53,17 +57,17 @@ impl Request {
             "history" => self.history(store)?,
             method => Err(format!("there is no method {method}; there is: history")),
         };
-        let json = result.unwrap_or_else(|error| json!({"ok": false, "error": error}));
+        let json = result.unwrap_or_else(|error| json!({"ok": false, "error": error}).to_string());
         Ok(Message {
             topic: self.answer_to.clone(),
             qos: QoS::AtLeastOnce,
             properties: self.correlation.clone(),
-            payload: json.to_string().into(),
+            payload: json.into(),
             ..Message::default()
         })
     }
 
-    fn history(&self, store: &dyn Store) -> Result<Result<Value, String>, StoreError> {
+    fn history(&self, store: &dyn Store) -> Result<Result<String, String>, StoreError> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Asked {
@@ -74,7 +78,9 @@ impl Request {
         }
         let asked: Asked = match serde_json::from_slice(&self.payload) {
             Ok(asked) => asked,
-            Err(error) => return Ok(Err(format!("the request is not {{\"cid\":…,\"before\":…,\"limit\":…}}: {error}"))),
+            Err(error) => {
+                return Ok(Err(format!("the request is not {{\"cid\":…,\"before\":…,\"limit\":…}}: {error}")));
+            }
         };
         let cid = match (asked.cid, asked.peer) {
             (Some(cid), None) => cid,
@@ -87,12 +93,29 @@ impl Request {
         let limit = asked.limit.unwrap_or(USUAL).clamp(1, MOST);
         let last = asked.before.map_or(u64::MAX, |before| before.saturating_sub(1));
         let mut found = store.scan(keys::messages_of(&cid, 0..=last), Order::Backward, limit + 1)?;
-        let more = found.len() > limit;
+        let stored = found.len();
+        let mut bytes = 0;
         found.truncate(limit);
-        let messages: Vec<Value> =
+        found.retain(|(_, value)| {
+            bytes += value.len();
+            // At least one, whatever its size: else a client would ask for the same page for ever.
+            bytes <= PAGE_BYTES || bytes == value.len()
+        });
+        let more = found.len() < stored;
+        let messages =
             found.iter().rev().filter_map(|(_, value)| serde_json::from_slice(value).ok()).collect();
-        Ok(Ok(json!({"ok": true, "cid": cid, "messages": messages, "more": more})))
+        // Text, numbers and stored JSON always have a JSON form.
+        Ok(Ok(serde_json::to_string(&History { ok: true, cid: &cid, messages, more }).unwrap_or_default()))
     }
+}
+
+/// The stored messages stand in it as they lie on disk.
+#[derive(Serialize)]
+struct History<'a> {
+    ok: bool,
+    cid: &'a str,
+    messages: Vec<&'a RawValue>,
+    more: bool,
 }
 
 fn is_member(user: &str, cid: &str) -> bool {
@@ -103,6 +126,7 @@ fn is_member(user: &str, cid: &str) -> bool {
 mod tests {
     use super::*;
     use crate::store::{Batch, MemoryStore};
+    use serde_json::Value;
 
     fn store_with(count: u64) -> MemoryStore {
         let store = MemoryStore::default();
@@ -116,11 +140,17 @@ mod tests {
 
     fn ask(user: &str, topic: &str, payload: &str, properties: Properties) -> Result<Request, &'static str> {
         let payload = bytes::Bytes::copy_from_slice(payload.as_bytes());
-        Request::read(&user.into(), &Message { topic: topic.into(), payload, properties, ..Message::default() })
+        Request::read(
+            &user.into(),
+            &Message { topic: topic.into(), payload, properties, ..Message::default() },
+        )
     }
 
     fn history(user: &str, payload: &str) -> Value {
-        let answer = ask(user, "rpc/history/1", payload, Properties::default()).unwrap().answer(&store_with(6)).unwrap();
+        let answer = ask(user, "rpc/history/1", payload, Properties::default())
+            .unwrap()
+            .answer(&store_with(6))
+            .unwrap();
         assert_eq!(*answer.topic, format!("u/{user}/reply/1"));
         serde_json::from_slice(&answer.payload).unwrap()
     }

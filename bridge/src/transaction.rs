@@ -1,8 +1,7 @@
 //! What one batch of the committer changes, and what is said once it is on disk.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use ahash::RandomState;
 use bytes::BytesMut;
 use bytestring::ByteString;
 use serde::Serialize;
@@ -19,7 +18,7 @@ use crate::store::{Batch, Store, StoreError};
 /// leave after the commit. Nothing is said before it is stored.
 pub struct Transaction<'a> {
     store: &'a dyn Store,
-    writes: HashMap<Vec<u8>, Option<Vec<u8>>, RandomState>,
+    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     frames: Frames,
     /// The time of the whole batch.
     pub now: Millis,
@@ -50,7 +49,7 @@ impl Reply {
 impl<'a> Transaction<'a> {
     /// Nothing changed yet.
     pub fn new(store: &'a dyn Store, now: Millis) -> Transaction<'a> {
-        Transaction { store, writes: HashMap::default(), frames: Frames::default(), now }
+        Transaction { store, writes: BTreeMap::new(), frames: Frames::default(), now }
     }
 
     /// The value of a key, with the changes of this batch.
@@ -95,12 +94,15 @@ impl<'a> Transaction<'a> {
 
     /// Takes away what this batch itself set in a range; what is on disk is the caller's to find.
     pub fn delete_within(&mut self, range: &std::ops::Range<Vec<u8>>) {
-        self.writes.iter_mut().filter(|(key, _)| range.contains(*key)).for_each(|(_, value)| *value = None);
+        self.writes.range_mut(range.clone()).for_each(|(_, value)| *value = None);
     }
 
     /// Keys that this batch sets in a range.
-    pub fn keys_within<'b>(&'b self, range: &'b std::ops::Range<Vec<u8>>) -> impl Iterator<Item = &'b Vec<u8>> {
-        self.writes.iter().filter(|(key, value)| value.is_some() && range.contains(*key)).map(|(key, _)| key)
+    pub fn keys_within<'b>(
+        &'b self,
+        range: &'b std::ops::Range<Vec<u8>>,
+    ) -> impl Iterator<Item = &'b Vec<u8>> {
+        self.writes.range(range.clone()).filter(|(_, value)| value.is_some()).map(|(key, _)| key)
     }
 
     /// Says something to an edge after the commit.
@@ -155,6 +157,11 @@ impl Frames {
             self.0.len() - 1
         });
         lane::put(&mut self.0[at].1, head, message);
+    }
+
+    /// Bytes of all frames.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, frames)| frames.len()).sum()
     }
 
     /// Puts the frames of another batch behind these.

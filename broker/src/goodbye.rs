@@ -74,7 +74,11 @@ impl Goodbye {
     pub fn may_return(self) -> bool {
         matches!(
             self,
-            Goodbye::LinkLost | Goodbye::KeepAlive | Goodbye::ShuttingDown | Goodbye::SlowReader | Goodbye::Busy
+            Goodbye::LinkLost
+                | Goodbye::KeepAlive
+                | Goodbye::ShuttingDown
+                | Goodbye::SlowReader
+                | Goodbye::Busy
         )
     }
 

@@ -281,34 +281,39 @@ pub enum ToEdge {
 /// Appends a frame.
 pub fn put<H: Serialize>(out: &mut BytesMut, head: &H, message: Option<&Message>) {
     let start = out.len();
-    out.put_u32(0);
-    out.put_u16(0);
+    out.put_u64(0);
     // Writing to memory cannot fail; a head that postcard refused would be a type that it cannot express.
     if let Err(error) = postcard::to_io(head, (&mut *out).writer()) {
         tracing::error!(%error, "frame not written");
         out.truncate(start);
         return;
     }
-    let head_len = out.len() - start - 6;
+    let head_len = out.len() - start - 8;
     if let Some(message) = message {
         message.encode(out);
     }
     let len = out.len() - start - 4;
     out[start..start + 4].copy_from_slice(&(len as u32).to_be_bytes());
-    out[start + 4..start + 6].copy_from_slice(&(head_len as u16).to_be_bytes());
+    out[start + 4..start + 8].copy_from_slice(&(head_len as u32).to_be_bytes());
 }
 
-/// Takes the next frame from the front of a batch; nothing at its end.
+/// Takes the next frame from the front of a batch; nothing at its end. A frame that cannot be read is skipped: the
+/// next call goes on behind it.
 pub fn take<H: DeserializeOwned>(batch: &mut Bytes) -> Result<Option<(H, Option<Message>)>, Unreadable> {
     if batch.is_empty() {
         return Ok(None);
     }
-    let len = batch.try_get_u32().map_err(|_| Unreadable("no frame length"))? as usize;
+    let Ok(len) = batch.try_get_u32() else {
+        batch.clear();
+        return Err(Unreadable("no frame length"));
+    };
+    let len = len as usize;
     if batch.len() < len {
+        batch.clear();
         return Err(Unreadable("shorter than its frame"));
     }
     let mut frame = batch.split_to(len);
-    let head_len = usize::from(frame.try_get_u16().map_err(|_| Unreadable("no head length"))?);
+    let head_len = frame.try_get_u32().map_err(|_| Unreadable("no head length"))? as usize;
     if frame.len() < head_len {
         return Err(Unreadable("shorter than its head"));
     }
@@ -337,5 +342,23 @@ mod tests {
             let mut cut = whole.slice(..end);
             while let Ok(Some(_)) = take::<ToEdge>(&mut cut) {}
         }
+    }
+
+    #[test]
+    fn a_head_of_any_size_travels_and_a_broken_frame_leaves_the_others_readable() {
+        let filters: Vec<_> = (0..1000).map(|n| format!("{n}{}", "x".repeat(200)).into()).collect();
+        let device = Device { user: "u".into(), client: "c".into() };
+        let large =
+            ToBridge::Unsubscribe { at: Place { edge: 0, slot: 0, generation: 0 }, token: 1, device, filters };
+        let mut out = BytesMut::new();
+        put(&mut out, &large, None);
+        let second = out.len();
+        put(&mut out, &ToBridge::Heartbeat, None);
+        put(&mut out, &ToBridge::Heartbeat, None);
+        out[second + 8] = 0xff;
+        let mut batch = out.freeze();
+        assert_eq!(take(&mut batch), Ok(Some((large, None))));
+        assert!(take::<ToBridge>(&mut batch).is_err());
+        assert_eq!(take(&mut batch), Ok(Some((ToBridge::Heartbeat, None))));
     }
 }

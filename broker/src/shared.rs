@@ -37,7 +37,15 @@ impl Shared {
         retained: Arc<Retained>,
         policy: Arc<dyn Policy>,
     ) -> Shared {
-        Shared { settings, clock, counters, retained, routes: Routes::default(), policy, home: RandomState::new() }
+        Shared {
+            settings,
+            clock,
+            counters,
+            retained,
+            routes: Routes::default(),
+            policy,
+            home: RandomState::new(),
+        }
     }
 
     /// The edge on which all connections of a client id meet, so that taking over needs no agreement between edges.

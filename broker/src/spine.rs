@@ -110,7 +110,8 @@ impl Spine {
             .collect::<Result<_, _>>()?;
         let tx = connect(&broker, u8::MAX, "watchdog", &[], clock)?.tx;
         let beats = bridge_beats.into_iter().chain(edge_beats.into_iter().flatten()).collect();
-        let watchdog = Watchdog { tx, beats, clock, heartbeat: settings.heartbeat, stall: settings.stall };
+        let lanes = (0..settings.edges).map(Lane::Edge).chain([Lane::Bridge, Lane::All]).collect();
+        let watchdog = Watchdog { tx, lanes, beats, clock, heartbeat: settings.heartbeat, stall: settings.stall };
         Ok(Spine { bridge, edges, watchdog })
     }
 }
@@ -174,6 +175,12 @@ impl SpineTx {
         }
         let Some(Publish { topic, payload, .. }) = last else { return Ok(()) };
         self.link.publish(topic, payload).map(drop).map_err(|_| SpineError::Dead)
+    }
+
+    /// Sends one batch unless the router's queue of wake-ups is full; then it goes along with a later one.
+    fn try_send(&mut self, lane: Lane, frames: Bytes) {
+        let Publish { topic, payload, .. } = self.packet(lane, frames);
+        let _ = self.link.try_publish(topic, payload);
     }
 
     fn packet(&mut self, lane: Lane, frames: Bytes) -> Publish {
@@ -259,6 +266,7 @@ impl SpineRx {
 /// Sends a heartbeat through every lane, and notices when one does not arrive.
 pub struct Watchdog {
     tx: SpineTx,
+    lanes: Vec<Lane>,
     beats: Vec<(Lane, Arc<AtomicU64>)>,
     clock: Clock,
     heartbeat: Duration,
@@ -270,23 +278,23 @@ impl Watchdog {
     pub fn run(mut self, stop: &std::sync::mpsc::Receiver<()>) -> Result<(), SpineError> {
         use std::sync::mpsc::RecvTimeoutError::Timeout;
         while stop.recv_timeout(self.heartbeat) == Err(Timeout) {
-            self.beat()?;
+            // First: sending may find the router's queue full, and must not wait for a router that stands still.
             self.check()?;
+            self.beat();
         }
         Ok(())
     }
 
-    fn beat(&mut self) -> Result<(), SpineError> {
+    /// A router whose queue is full gets no heartbeat; [`Watchdog::check`] will see that none arrived.
+    fn beat(&mut self) {
         let (mut to_bridge, mut to_edge) = (BytesMut::new(), BytesMut::new());
         lane::put(&mut to_bridge, &ToBridge::Heartbeat, None);
         lane::put(&mut to_edge, &ToEdge::Heartbeat, None);
         let (to_bridge, to_edge) = (to_bridge.freeze(), to_edge.freeze());
-        let mut lanes: Vec<Lane> = self.beats.iter().map(|(lane, _)| *lane).collect();
-        lanes.dedup_by_key(|lane| *lane);
-        let frames = |lane| if lane == Lane::Bridge { to_bridge.clone() } else { to_edge.clone() };
-        let mut seen_all = false;
-        lanes.retain(|lane| *lane != Lane::All || !std::mem::replace(&mut seen_all, true));
-        self.tx.send(lanes.into_iter().map(|lane| (lane, frames(lane))))
+        for lane in self.lanes.clone() {
+            let frames = if lane == Lane::Bridge { to_bridge.clone() } else { to_edge.clone() };
+            self.tx.try_send(lane, frames);
+        }
     }
 
     fn check(&self) -> Result<(), SpineError> {

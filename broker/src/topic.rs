@@ -173,7 +173,9 @@ mod tests {
         for good in ["#", "+", "a/+/b", "a/#", "+/+", "/+", "$share/g/a/#", "$shared/x"] {
             assert!(TopicFilter::parse(&good.into(), &LIMITS).is_ok(), "{good}");
         }
-        for bad in ["", "a#", "#/a", "a+/b", "$share", "$share/g", "$share//a", "$share/g/", "$share/+/a", "a/b#"] {
+        for bad in
+            ["", "a#", "#/a", "a+/b", "$share", "$share/g", "$share//a", "$share/g/", "$share/+/a", "a/b#"]
+        {
             assert!(TopicFilter::parse(&bad.into(), &LIMITS).is_err(), "{bad}");
         }
         let shared = TopicFilter::parse(&"$share/g/a/+".into(), &LIMITS).unwrap();
@@ -183,12 +185,20 @@ mod tests {
 
     #[test]
     fn matching() {
-        for (filter, topic) in
-            [("a/#", "a"), ("a/#", "a/b/c"), ("#", "a"), ("+/b", "a/b"), ("+/+", "/x"), ("/+", "/x"), ("a/+", "a/")]
-        {
+        for (filter, topic) in [
+            ("a/#", "a"),
+            ("a/#", "a/b/c"),
+            ("#", "a"),
+            ("+/b", "a/b"),
+            ("+/+", "/x"),
+            ("/+", "/x"),
+            ("a/+", "a/"),
+        ] {
             assert!(matches(filter, topic), "{filter} {topic}");
         }
-        for (filter, topic) in [("#", "$SYS/a"), ("+/a", "$SYS/a"), ("a/+", "a"), ("a", "a/b"), ("a/b", "a"), ("+", "/x")] {
+        for (filter, topic) in
+            [("#", "$SYS/a"), ("+/a", "$SYS/a"), ("a/+", "a"), ("a", "a/b"), ("a/b", "a"), ("+", "/x")]
+        {
             assert!(!matches(filter, topic), "{filter} {topic}");
         }
     }

@@ -66,11 +66,8 @@ impl<K: PartialEq, V> Trie<K, V> {
 
     /// The value under a filter and key.
     pub fn get_mut(&mut self, filter: &ByteString, key: &K) -> Option<&mut V> {
-        let entries = if has_wildcard(filter) {
-            self.wild.find(filter)?
-        } else {
-            self.exact.get_mut(&**filter)?
-        };
+        let entries =
+            if has_wildcard(filter) { self.wild.find(filter)? } else { self.exact.get_mut(&**filter)? };
         entries.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v)
     }
 

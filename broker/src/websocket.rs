@@ -109,14 +109,18 @@ impl WebSocket {
     }
 
     fn upgrade(&mut self) -> Result<(), WebSocketError> {
-        let State::Upgrading(waiting) = std::mem::replace(&mut self.state, State::Over(BytesMut::new())) else {
+        let State::Upgrading(waiting) = std::mem::replace(&mut self.state, State::Over(BytesMut::new()))
+        else {
             return Ok(());
         };
         match waiting.handshake() {
             Ok(frames) => self.state = State::Open(Box::new(frames)),
             Err(HandshakeError::Interrupted(waiting)) => self.state = State::Upgrading(Box::new(waiting)),
             Err(HandshakeError::Failure(tungstenite::Error::Http(response))) => {
-                let line = format!("HTTP/1.1 {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", response.status());
+                let line = format!(
+                    "HTTP/1.1 {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                    response.status()
+                );
                 self.state = State::Over(line.as_bytes().into());
                 return Err(WebSocketError::Refused);
             }
@@ -238,7 +242,8 @@ impl Door {
         if !self.origins.is_empty() {
             return self.origins.contains(&origin);
         }
-        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host =
+            request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let own = origin.split_once("://").map_or("", |(_, host)| host);
         !own.is_empty() && without_port(own) == without_port(&host.to_ascii_lowercase())
     }

@@ -3,7 +3,7 @@
 /// Why a packet was refused; every one of these is the peer's fault and ends the connection (MQTT 5 §4.13).
 ///
 /// In MQTT 5 the [`CodecError::reason_code`] goes into CONNACK or DISCONNECT. In 3.x the connection is closed without a
-/// word, except that [`CodecError::UnsupportedVersion`] is answered by CONNACK 0x01.
+/// word, except that [`CodecError::UnsupportedVersion`] up to level 5 is answered by CONNACK 0x01.
 #[derive(thiserror::Error, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodecError {
     /// Cannot be parsed by the specification of the version: 0x81.
@@ -12,9 +12,9 @@ pub enum CodecError {
     /// Parses, but says or comes when it must not: 0x82.
     #[error("protocol error: {0}")]
     Protocol(&'static str),
-    /// Protocol name and level are no pair that is spoken here: 0x84.
+    /// Protocol name and this level are no pair that is spoken here: 0x84.
     #[error("unsupported protocol version")]
-    UnsupportedVersion,
+    UnsupportedVersion(u8),
     /// An empty topic filter: 0x8F.
     #[error("invalid topic filter: {0}")]
     TopicFilterInvalid(&'static str),
@@ -44,7 +44,7 @@ impl CodecError {
         match self {
             CodecError::Malformed(_) => 0x81,
             CodecError::Protocol(_) => 0x82,
-            CodecError::UnsupportedVersion => 0x84,
+            CodecError::UnsupportedVersion(_) => 0x84,
             CodecError::TopicFilterInvalid(_) => 0x8f,
             CodecError::TopicInvalid(_) => 0x90,
             CodecError::TopicAliasInvalid => 0x94,
@@ -60,7 +60,7 @@ impl CodecError {
             | CodecError::Protocol(what)
             | CodecError::TopicFilterInvalid(what)
             | CodecError::TopicInvalid(what) => what,
-            CodecError::UnsupportedVersion => "unsupported protocol version",
+            CodecError::UnsupportedVersion(_) => "unsupported protocol version",
             CodecError::TopicAliasInvalid => "topic alias 0 is reserved",
             CodecError::TooLarge { .. } => "the packet is too large",
             CodecError::TooMany(_) => "too many properties in one packet",

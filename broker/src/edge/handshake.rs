@@ -7,8 +7,10 @@ use bytes::BytesMut;
 use bytestring::ByteString;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::task::spawn_local;
 
-use crate::codec::encode::{self, ConnAck, ConnAckProperties};
+use super::link;
+use crate::codec::encode;
 use crate::codec::{CodecError, Connect, Decoder, Packet, Version};
 use crate::policy::{Door, Identity, LoginRefusal, LoginRequest};
 use crate::shared::Shared;
@@ -37,7 +39,12 @@ pub struct Arrival {
 
 /// Reads the CONNECT and has it checked; nothing if the client is not let in. Takes as long as the client does: the
 /// caller sets the deadline.
-pub async fn receive(stream: TcpStream, peer: SocketAddr, door: Door, shared: Arc<Shared>) -> Option<Arrival> {
+pub async fn receive(
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: Door,
+    shared: Arc<Shared>,
+) -> Option<Arrival> {
     let websocket = (door == Door::WebSocket).then(|| Box::new(WebSocket::new(shared.settings.door.clone())));
     let decoder = Decoder::new(shared.settings.before_login);
     let mut newcomer = Newcomer { stream, websocket, decoder, raw: BytesMut::new(), plain: BytesMut::new() };
@@ -111,7 +118,13 @@ impl Newcomer {
         }
     }
 
-    async fn enter(mut self, mut connect: Box<Connect>, peer: SocketAddr, door: Door, shared: &Shared) -> Option<Arrival> {
+    async fn enter(
+        mut self,
+        mut connect: Box<Connect>,
+        peer: SocketAddr,
+        door: Door,
+        shared: &Shared,
+    ) -> Option<Arrival> {
         let assigned = connect.client_id.is_empty();
         let login = match self.client_id(&mut connect) {
             Err(code) => Err((code, "a client id is needed")),
@@ -130,7 +143,8 @@ impl Newcomer {
             Err((code, reason)) => {
                 shared.counters.connections_refused_total.add(1);
                 tracing::info!(client = %connect.client_id, %peer, code, reason, "client refused");
-                self.refuse(connect.version, code, reason).await;
+                let max = connect.properties.maximum_packet_size;
+                self.refuse(connect.version, code, reason, max).await;
                 None
             }
         }
@@ -155,22 +169,23 @@ impl Newcomer {
         Ok(())
     }
 
-    async fn refuse_bytes(&mut self, refusal: NoConnect) {
+    async fn refuse_bytes(self, refusal: NoConnect) {
         let NoConnect::Codec(error) = refusal else { return };
         let version = self.decoder.version();
         match (version, error) {
-            (Some(Version::V5), _) => self.refuse(Version::V5, error.reason_code(), &error.to_string()).await,
-            // An unknown level gets the answer of 3.1.1, which every client understands (3.1.1 §3.1.2.2).
-            (_, CodecError::UnsupportedVersion) => self.refuse(Version::V311, 0x84, "").await,
+            (Some(Version::V5), _) => {
+                self.refuse(Version::V5, error.reason_code(), &error.to_string(), None).await
+            }
+            // An unknown level gets the answer of the version below that comes nearest (§3.1.2.2, 3.1.1 §3.1.2.2).
+            (_, CodecError::UnsupportedVersion(6..)) => self.refuse(Version::V5, 0x84, "", None).await,
+            (_, CodecError::UnsupportedVersion(_)) => self.refuse(Version::V311, 0x84, "", None).await,
             _ => {}
         }
     }
 
-    async fn refuse(&mut self, version: Version, code: u8, reason: &str) {
-        let reason = (!reason.is_empty()).then_some(reason);
-        let properties = ConnAckProperties { reason, ..ConnAckProperties::default() };
+    async fn refuse(mut self, version: Version, code: u8, reason: &str, max: Option<u32>) {
         let mut out = BytesMut::new();
-        encode::connack(&mut out, version, &ConnAck { session_present: false, code, properties });
+        encode::refusal(&mut out, version, code, reason, max);
         let bytes = match &mut self.websocket {
             Some(websocket) => {
                 websocket.send(out.freeze());
@@ -182,6 +197,8 @@ impl Newcomer {
         // The client may be gone; there is nobody else to tell.
         let _ = self.stream.write_all(&bytes).await;
         let _ = self.stream.shutdown().await;
+        // Closing while something is unread would reset the connection before the client has read the answer.
+        spawn_local(async move { tokio::time::timeout(link::LINGER, link::drain(&self.stream)).await });
     }
 }
 

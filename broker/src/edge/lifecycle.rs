@@ -2,12 +2,10 @@
 
 use std::cmp::Reverse;
 use std::rc::Rc;
-use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::net::TcpStream;
 
-use super::link::{self, Link};
+use super::link::{self, LINGER, Link};
 use super::{Arrival, Edge, Slot, Timer};
 use crate::clock::Millis;
 use crate::codec::encode::{self, ConnAck, ConnAckProperties};
@@ -18,9 +16,6 @@ use crate::message::Message;
 use crate::outbuffer::OutBuffer;
 use crate::policy::{Identity, PublishVerdict};
 use crate::session::{RestoredSession, Session, Wire};
-
-/// How long the last bytes of a connection may take to leave.
-const LINGER: Duration = Duration::from_secs(2);
 
 impl Edge {
     /// Lets a client in whose login was checked: answers CONNECT and gives back the connection to read from.
@@ -33,15 +28,17 @@ impl Edge {
         if let Err((code, reason)) = self.admit(&identity) {
             self.shared.counters.connections_refused_total.add(1);
             tracing::info!(client = %identity.device.client, user = %identity.device.user, %peer, code, reason, "client refused");
-            refuse(&mut link, connect.version, code, reason);
-            linger(link);
+            let max = connect.properties.maximum_packet_size;
+            encode::refusal(link.out.tail(), connect.version, code, reason, max);
+            linger(link, false);
             return None;
         }
         self.make_room(&identity, connect.clean_start);
         let present = self.clients.get(&identity.device.client).copied();
         let expiry = self.expiry_of(&connect);
         self.connack(&mut link, &connect, &identity, present.is_some(), assigned, expiry);
-        let (user, client, version) = (identity.device.user.clone(), identity.device.client.clone(), connect.version);
+        let (user, client, version) =
+            (identity.device.user.clone(), identity.device.client.clone(), connect.version);
         let slot = match present {
             Some(slot) => self.resume(slot, link, &connect, identity, expiry),
             None => self.begin(link, &connect, identity, expiry),
@@ -124,8 +121,15 @@ impl Edge {
         self.last_generation = self.last_generation.wrapping_add(1);
         let client = identity.device.client.clone();
         let generation = self.last_generation;
-        let slot =
-            Slot { generation, identity, session, link, will_due: None, ends_at: None, after_suback: Vec::new() };
+        let slot = Slot {
+            generation,
+            identity,
+            session,
+            link,
+            will_due: None,
+            ends_at: None,
+            after_suback: Vec::new(),
+        };
         let slot = self.slots.insert(slot) as u32;
         self.clients.insert(client, slot);
         slot
@@ -152,7 +156,8 @@ impl Edge {
     fn announce(&mut self, slot: u32, fresh: bool) {
         let at = self.place(slot);
         let entry = &self.slots[slot as usize];
-        let (device, kind, expiry) = (entry.identity.device.clone(), entry.identity.kind.clone(), entry.session.expiry);
+        let (device, kind, expiry) =
+            (entry.identity.device.clone(), entry.identity.kind.clone(), entry.session.expiry);
         let persistent = entry.session.is_persistent();
         self.to_bridge(&ToBridge::Open { at, device: device.clone(), kind, expiry, fresh }, None);
         if persistent || !fresh {
@@ -179,7 +184,9 @@ impl Edge {
         let Some(mut link) = entry.link.take() else { return };
         entry.session.say_goodbye(goodbye, &mut link.out);
         entry.after_suback.clear();
-        linger(link);
+        let client_is_done =
+            matches!(goodbye, Goodbye::ByClient | Goodbye::ByClientWithWill | Goodbye::LinkLost);
+        linger(link, client_is_done);
         self.shared.counters.connections.sub(1);
         let (device, expiry) = (entry.session.device.clone(), entry.session.expiry);
         tracing::info!(client = %device.client, user = %device.user, reason = goodbye.text(), "client disconnected");
@@ -247,7 +254,14 @@ impl Edge {
             PublishVerdict::Errand(errand) => {
                 let at = Place { edge: self.id, slot: u32::MAX, generation: 0 };
                 let from = identity.device;
-                let frame = ToBridge::Publish { at, token: None, errand, from, store_retained: false, remember: None };
+                let frame = ToBridge::Publish {
+                    at,
+                    token: None,
+                    errand,
+                    from,
+                    store_retained: false,
+                    remember: None,
+                };
                 self.to_bridge(&frame, Some(&message));
             }
             PublishVerdict::Denied(why) => {
@@ -278,7 +292,8 @@ impl Edge {
         let session = restored.into_session(self.shared.settings.session);
         let identity = Identity { device, kind: Default::default(), door: crate::policy::Door::Mqtt };
         let slot = self.insert(identity, session, None);
-        let subscriptions: Vec<_> = self.slots[slot as usize].session.subscriptions.values().cloned().collect();
+        let subscriptions: Vec<_> =
+            self.slots[slot as usize].session.subscriptions.values().cloned().collect();
         for subscription in &subscriptions {
             self.index_durable(subscription, true);
         }
@@ -305,7 +320,9 @@ impl Edge {
                 self.with_session(slot, |session, wire| session.handle_timeout(now, wire));
                 self.set_keep_alive(slot);
             }
-            Timer::Will if same_session && entry.will_due.is_some_and(|due| due <= now) => self.fire_will(slot),
+            Timer::Will if same_session && entry.will_due.is_some_and(|due| due <= now) => {
+                self.fire_will(slot)
+            }
             Timer::Expiry if same_session && entry.ends_at.is_some_and(|at| at <= now) => self.remove(slot),
             _ => {}
         }
@@ -327,50 +344,45 @@ impl Edge {
     }
 }
 
-fn refuse(link: &mut Link, version: Version, code: u8, reason: &'static str) {
-    let properties = ConnAckProperties { reason: Some(reason), ..ConnAckProperties::default() };
-    let mut out = BytesMut::new();
-    encode::connack(&mut out, version, &ConnAck { session_present: false, code, properties });
-    link.out.push(&out.freeze());
-}
-
 fn ending(goodbye: Goodbye) -> Ending {
     match goodbye {
         Goodbye::ByClient => Ending::Clean,
         Goodbye::TakenOver => Ending::TakenOver,
-        Goodbye::ByClientWithWill | Goodbye::LinkLost | Goodbye::KeepAlive | Goodbye::SlowReader => Ending::Lost,
+        Goodbye::ByClientWithWill | Goodbye::LinkLost | Goodbye::KeepAlive | Goodbye::SlowReader => {
+            Ending::Lost
+        }
         // The client did not choose to go, and will be back if it can.
         Goodbye::ShuttingDown | Goodbye::Busy | Goodbye::Internal => Ending::Lost,
-        Goodbye::Malformed(..) | Goodbye::ReceiveMaximum | Goodbye::Administrative | Goodbye::Denied => Ending::Kicked,
+        Goodbye::Malformed(..) | Goodbye::ReceiveMaximum | Goodbye::Administrative | Goodbye::Denied => {
+            Ending::Kicked
+        }
     }
 }
 
-/// Lets the last bytes leave, then closes the socket.
-fn linger(mut link: Link) {
+/// Lets the last bytes leave, then closes the socket. A client that did not choose to go may still be sending; closing
+/// at once would reset the connection, and it would not read why.
+fn linger(mut link: Link, client_is_done: bool) {
     // A socket that fails here is closed below like any other.
     let _ = link.flush();
     let (stream, mut out) = link.into_rest();
-    if finish(&stream, &mut out) {
-        return;
+    if client_is_done && is_written(&stream, &mut out) {
+        return shut(&stream);
     }
     tokio::task::spawn_local(async move {
         let _ = tokio::time::timeout(LINGER, async {
-            while stream.writable().await.is_ok() && !finish(&stream, &mut out) {}
+            while !is_written(&stream, &mut out) && stream.writable().await.is_ok() {}
+            // It may be closed already.
+            let _ = socket2::SockRef::from(&*stream).shutdown(std::net::Shutdown::Write);
+            link::drain(&stream).await;
         })
         .await;
         shut(&stream);
     });
 }
 
-/// Writes; `true` once the socket is closed because nothing is left or nothing can be done.
-fn finish(stream: &TcpStream, out: &mut OutBuffer) -> bool {
-    match link::write(stream, out) {
-        Ok(false) => false,
-        Ok(true) | Err(_) => {
-            shut(stream);
-            true
-        }
-    }
+/// Writes; `true` once nothing is left or nothing can be done.
+fn is_written(stream: &TcpStream, out: &mut OutBuffer) -> bool {
+    !matches!(link::write(stream, out), Ok(false))
 }
 
 /// Closes both directions, which also wakes the task that reads.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
@@ -9,6 +10,9 @@ use tokio::net::TcpStream;
 use crate::codec::{CodecError, Decoder, Packet, decode};
 use crate::outbuffer::{OutBuffer, SLICES};
 use crate::websocket::{WebSocket, WebSocketError};
+
+/// How long the last bytes of a connection may take to leave, and to be read by the client.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// A connection after its login.
 #[derive(Debug)]
@@ -72,7 +76,8 @@ impl Link {
     /// What was left over, if there is a whole packet in it or the decoder has to see what is wrong.
     pub fn take_partial(&mut self) -> Bytes {
         // A large packet is put together first: looking at it again with each piece would cost the square of its size.
-        let whole = decode::needs(&self.partial).is_none_or(|size| self.partial.len() >= size || self.too_large(size));
+        let whole = decode::needs(&self.partial)
+            .is_none_or(|size| self.partial.len() >= size || self.too_large(size));
         if whole { self.partial.split().freeze() } else { Bytes::new() }
     }
 
@@ -153,4 +158,16 @@ pub(super) fn write(stream: &TcpStream, out: &mut OutBuffer) -> io::Result<bool>
     }
     out.release();
     Ok(true)
+}
+
+/// Reads and drops what still comes, until the client has closed its side.
+pub(super) async fn drain(stream: &TcpStream) {
+    let mut dropped = [0; 1024];
+    while stream.readable().await.is_ok() {
+        match stream.try_read(&mut dropped) {
+            Ok(0) => return,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+            _ => {}
+        }
+    }
 }

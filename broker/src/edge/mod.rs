@@ -274,10 +274,15 @@ impl Edge {
                 ToBridge::Fetch { at, device, source, from, max: crate::session::BUFFERED as u32 }
             }
             Command::Taken { source, position } => ToBridge::Taken { device, source, position, persistent },
-            Command::Received { position, packet_id } => ToBridge::Received { at, device, position, packet_id },
+            Command::Received { position, packet_id } => {
+                ToBridge::Received { at, device, position, packet_id }
+            }
             Command::Completed(packet_id) => ToBridge::Completed { device, packet_id },
             Command::Forgotten(packet_id) => ToBridge::Forgotten { device, packet_id },
-            Command::Publish { .. } | Command::Subscribe { .. } | Command::Unsubscribe(_) | Command::Close(_) => return,
+            Command::Publish { .. }
+            | Command::Subscribe { .. }
+            | Command::Unsubscribe(_)
+            | Command::Close(_) => return,
         };
         self.to_bridge(&frame, None);
     }

@@ -53,7 +53,13 @@ impl Edge {
 
     /// Sends a message to all subscribers: those here at once, those of other edges over the spine, and persistent
     /// sessions by way of the bridge, which also keeps what is retained.
-    pub(super) fn route(&mut self, slot: Option<u32>, mut message: Message, rule: RetainRule, waiter: Option<Waiter>) {
+    pub(super) fn route(
+        &mut self,
+        slot: Option<u32>,
+        mut message: Message,
+        rule: RetainRule,
+        waiter: Option<Waiter>,
+    ) {
         message.retain = match rule {
             RetainRule::AsSent => message.retain,
             RetainRule::Always => true,
@@ -92,7 +98,8 @@ impl Edge {
             at: waiter.map_or(nobody, |waiter| self.place(waiter.slot)),
             token: waiter.map(|waiter| waiter.token),
             errand: Errand::Queue,
-            from: from.unwrap_or_else(|| Device { user: Default::default(), client: message.publisher.clone() }),
+            from: from
+                .unwrap_or_else(|| Device { user: Default::default(), client: message.publisher.clone() }),
             store_retained: message.retain,
             remember: waiter.and_then(|waiter| waiter.remember),
         };
@@ -103,8 +110,11 @@ impl Edge {
         let chosen = choose_edges(route, &mut self.turn);
         for edge in 0..self.shared.settings.edges {
             let plain = route.edges & (1 << edge) != 0;
-            let shares: Vec<_> =
-                chosen.iter().filter(|(_, _, e)| *e == edge).map(|(g, f, _)| (g.clone(), f.clone())).collect();
+            let shares: Vec<_> = chosen
+                .iter()
+                .filter(|(_, _, e)| *e == edge)
+                .map(|(g, f, _)| (g.clone(), f.clone()))
+                .collect();
             if !plain && shares.is_empty() {
                 continue;
             }
@@ -123,17 +133,13 @@ impl Edge {
     }
 
     /// Delivers to the subscribers of this edge.
-    pub(super) fn deliver(
-        &mut self,
-        message: &Message,
-        plain: bool,
-        shares: &[(ByteString, ByteString)],
-    ) {
+    pub(super) fn deliver(&mut self, message: &Message, plain: bool, shares: &[(ByteString, ByteString)]) {
         let now = self.now();
         let mut fan = Fanout::new(message, now);
         if plain {
             let mut found = std::mem::take(&mut self.found);
-            self.subscribers.for_each_match(&message.topic, |slot, subscriber| found.push((*slot, *subscriber)));
+            self.subscribers
+                .for_each_match(&message.topic, |slot, subscriber| found.push((*slot, *subscriber)));
             self.deliver_all(&mut fan, &mut found);
             found.clear();
             self.found = found;
@@ -154,7 +160,9 @@ impl Edge {
             let slot = same[0].0;
             let message = fan.message();
             let to_me = |s: &&(u32, Subscriber)| self.wants(&s.1, slot, message);
-            let Some(best) = same.iter().filter(to_me).map(|(_, s)| *s).max_by_key(|s| s.qos) else { continue };
+            let Some(best) = same.iter().filter(to_me).map(|(_, s)| *s).max_by_key(|s| s.qos) else {
+                continue;
+            };
             ids.clear();
             ids.extend(same.iter().filter(to_me).filter_map(|(_, s)| s.id));
             let rap = same.iter().any(|(_, s)| s.retain_as_published);
@@ -169,7 +177,15 @@ impl Edge {
         !by_bridge && !own && (!subscriber.wild || self.shared.policy.receive(identity, &message.topic))
     }
 
-    fn deliver_one(&mut self, slot: u32, fan: &mut Fanout<'_>, qos: QoS, retain: bool, ids: &[u32], unbounded: bool) {
+    fn deliver_one(
+        &mut self,
+        slot: u32,
+        fan: &mut Fanout<'_>,
+        qos: QoS,
+        retain: bool,
+        ids: &[u32],
+        unbounded: bool,
+    ) {
         let Some(Slot { session, link: Some(link), .. }) = self.slots.get_mut(slot as usize) else { return };
         let limit = self.shared.settings.outbound_bytes;
         if qos == QoS::AtMostOnce && link.waiting() > limit {
@@ -182,7 +198,9 @@ impl Edge {
         match delivered {
             Delivered::Sent => self.shared.counters.publishes_sent_total.add(1),
             Delivered::Waits => return,
-            Delivered::Dropped | Delivered::TooLarge => return self.shared.counters.deliveries_dropped_total.add(1),
+            Delivered::Dropped | Delivered::TooLarge => {
+                return self.shared.counters.deliveries_dropped_total.add(1);
+            }
         }
         self.mark_dirty(slot);
     }
@@ -209,10 +227,7 @@ fn log_publish(door: Door, message: &Message) {
 }
 
 /// One edge for each share group and filter: in turn, weighted by its members there.
-fn choose_edges(
-    route: &Route,
-    turn: &mut u64,
-) -> Vec<(ByteString, ByteString, u8)> {
+fn choose_edges(route: &Route, turn: &mut u64) -> Vec<(ByteString, ByteString, u8)> {
     let mut chosen = Vec::new();
     let mut shares: Vec<_> = route.shares.iter().collect();
     shares.sort_unstable();

@@ -133,7 +133,8 @@ async fn welcome(
     edges: Vec<mpsc::Sender<Mail>>,
 ) {
     let deadline = shared.settings.connect_deadline;
-    let Ok(received) = tokio::time::timeout(deadline, handshake::receive(stream, peer, door, shared.clone())).await
+    let Ok(received) =
+        tokio::time::timeout(deadline, handshake::receive(stream, peer, door, shared.clone())).await
     else {
         shared.counters.connections_refused_total.add(1);
         return tracing::debug!(%peer, "no CONNECT within the deadline");

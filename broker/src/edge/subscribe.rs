@@ -40,7 +40,9 @@ impl Edge {
         self.slots[slot as usize].after_suback.push((token, retained));
         let at = self.place(slot);
         self.to_bridge(&ToBridge::Subscribe { at, token, device, filters: kept, id: packet.id }, None);
-        self.with_session(slot, |session, wire| session.subscribed(packet.packet_id, codes, Some(token), wire));
+        self.with_session(slot, |session, wire| {
+            session.subscribed(packet.packet_id, codes, Some(token), wire)
+        });
     }
 
     fn subscribe_one(
@@ -140,7 +142,12 @@ impl Edge {
                 Want::Edge(self.id)
             }
             Some(group) => {
-                self.index_group(slot, (group.clone(), filter.clone()), subscriber(subscription, persistent), add);
+                self.index_group(
+                    slot,
+                    (group.clone(), filter.clone()),
+                    subscriber(subscription, persistent),
+                    add,
+                );
                 Want::Share(group.clone(), self.id)
             }
         };

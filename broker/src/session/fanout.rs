@@ -42,7 +42,15 @@ impl<'a> Fanout<'a> {
     }
 
     /// Appends the PUBLISH; `false` if it is larger than the receiver takes, then nothing is appended.
-    pub fn write(&mut self, out: &mut OutBuffer, shape: Shape, packet_id: u16, dup: bool, ids: &[u32], max: usize) -> bool {
+    pub fn write(
+        &mut self,
+        out: &mut OutBuffer,
+        shape: Shape,
+        packet_id: u16,
+        dup: bool,
+        ids: &[u32],
+        max: usize,
+    ) -> bool {
         if ids.is_empty() || !shape.version_is_v5 {
             let at = self.head(shape);
             let head = &self.heads[at].1;

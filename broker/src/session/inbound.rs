@@ -3,7 +3,7 @@
 //! PUBACK and PUBREC leave in the order of the publishes (§4.6), each when its message is routed or on disk. A packet
 //! identifier at QoS 2 is remembered from PUBLISH to PUBREL, so a repeat is answered again and not forwarded again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytestring::ByteString;
 
@@ -44,7 +44,7 @@ pub(super) struct Inbound {
     last_token: u64,
     waiting: VecDeque<Waiting>,
     /// QoS 2 packet identifiers between PUBLISH and PUBREL, with the token while the message is not yet stored.
-    unreleased: Vec<(u16, Option<u64>)>,
+    unreleased: BTreeMap<u16, Option<u64>>,
     aliases: Vec<(u16, ByteString)>,
 }
 
@@ -73,24 +73,19 @@ impl Inbound {
         self.waiting.iter_mut().for_each(|waiting| waiting.stale = true);
     }
 
+    /// Publishes that wait for their PUBACK or PUBREC.
     pub(super) fn unanswered(&self) -> usize {
-        self.waiting.len().max(self.unreleased.len())
+        self.waiting.len()
     }
 
     fn wait(&mut self, token: u64, packet_id: u16, qos: QoS, outcome: Option<Outcome>) {
         self.waiting.push_back(Waiting { token, packet_id, qos, outcome, stale: false });
     }
-
-    fn unreleased_mut(&mut self, packet_id: u16) -> Option<&mut Option<u64>> {
-        self.unreleased.iter_mut().find(|(id, _)| *id == packet_id).map(|(_, token)| token)
-    }
 }
 
 impl Session {
     pub(super) fn handle_publish(&mut self, publish: Publish, now: Millis, wire: &mut Wire<'_>) {
-        // A client that keeps to the Receive Maximum never gets here; 3.x clients are not read from in time.
-        let limit = usize::from(self.limits.unanswered) + usize::from(!self.version.is_v5());
-        if publish.qos != QoS::AtMostOnce && self.inbound.unanswered() >= limit {
+        if self.exceeds_receive_maximum(&publish) {
             return close(wire, Goodbye::ReceiveMaximum);
         }
         let topic = match self.topic_of(&publish) {
@@ -105,7 +100,7 @@ impl Session {
         if let Some(token) = token {
             self.inbound.wait(token, packet_id, qos, None);
             if qos == QoS::ExactlyOnce {
-                self.inbound.unreleased.push((packet_id, Some(token)));
+                self.inbound.unreleased.insert(packet_id, Some(token));
             }
         }
         let message = Message {
@@ -121,6 +116,16 @@ impl Session {
         wire.commands.push(Command::Publish { message, token, remember });
     }
 
+    /// Whether a client of MQTT 5 does not keep to the Receive Maximum (§3.3.4). While much waits for us it is not read
+    /// from, but for its PUBREL it must be, so that is what this bounds; 3.x clients have their packet identifiers only.
+    fn exceeds_receive_maximum(&self, publish: &Publish) -> bool {
+        let Inbound { waiting, unreleased, .. } = &self.inbound;
+        publish.qos != QoS::AtMostOnce
+            && self.version.is_v5()
+            && waiting.len().max(unreleased.len()) >= usize::from(self.limits.unanswered)
+            && !unreleased.contains_key(&publish.packet_id)
+    }
+
     /// The topic name, with a topic alias looked up or learned (§3.3.2.3.4).
     fn topic_of(&mut self, publish: &Publish) -> Result<ByteString, Goodbye> {
         if let Some(alias) = publish.alias {
@@ -129,7 +134,9 @@ impl Session {
             }
             let known = self.inbound.aliases.iter_mut().find(|(number, _)| *number == alias);
             if publish.topic.is_empty() {
-                return known.map(|(_, topic)| topic.clone()).ok_or(Goodbye::Malformed(0x82, "unknown topic alias"));
+                return known
+                    .map(|(_, topic)| topic.clone())
+                    .ok_or(Goodbye::Malformed(0x82, "unknown topic alias"));
             }
             // Copied, so that it does not keep the read buffer.
             let topic = ByteString::from(&*publish.topic);
@@ -140,7 +147,9 @@ impl Session {
         }
         match topic::check_name(&publish.topic, &self.limits.topics) {
             Ok(()) => Ok(publish.topic.clone()),
-            Err(TopicError::TooManyLevels(_)) => Err(Goodbye::Malformed(0x90, "the topic has too many levels")),
+            Err(TopicError::TooManyLevels(_)) => {
+                Err(Goodbye::Malformed(0x90, "the topic has too many levels"))
+            }
             Err(TopicError::TooLong(_)) => Err(Goodbye::Malformed(0x90, "the topic is too long")),
             Err(_) => Err(Goodbye::Malformed(0x90, "invalid topic name")),
         }
@@ -148,8 +157,8 @@ impl Session {
 
     /// A packet identifier that was not released yet: the message is not forwarded again (§4.3.3).
     fn answer_repeat(&mut self, packet_id: u16, wire: &mut Wire<'_>) -> bool {
-        let Some(token) = self.inbound.unreleased_mut(packet_id) else { return false };
-        match *token {
+        let Some(token) = self.inbound.unreleased.get(&packet_id).copied() else { return false };
+        match token {
             Some(token) => self.inbound.wait(token, packet_id, QoS::ExactlyOnce, None),
             None => {
                 self.inbound.wait(0, packet_id, QoS::ExactlyOnce, Some(Outcome::ok()));
@@ -160,23 +169,22 @@ impl Session {
     }
 
     pub(super) fn publish_done(&mut self, token: u64, outcome: Outcome, wire: &mut Wire<'_>) {
-        let inbound = &mut self.inbound;
-        if let Some(at) = inbound.unreleased.iter().position(|(_, waits)| *waits == Some(token)) {
-            if outcome.code >= 0x80 {
-                inbound.unreleased.swap_remove(at);
-            } else {
-                inbound.unreleased[at].1 = None;
-            }
-        }
-        for waiting in inbound.waiting.iter_mut().filter(|waiting| waiting.token == token) {
+        let Inbound { waiting, unreleased, .. } = &mut self.inbound;
+        for waiting in waiting.iter_mut().filter(|waiting| waiting.token == token) {
             waiting.outcome = Some(outcome.clone());
+            match unreleased.get_mut(&waiting.packet_id) {
+                Some(waits) if *waits == Some(token) && outcome.code < 0x80 => *waits = None,
+                Some(waits) if *waits == Some(token) => drop(unreleased.remove(&waiting.packet_id)),
+                _ => {}
+            }
         }
         self.answer_in_order(wire);
     }
 
     fn answer_in_order(&mut self, wire: &mut Wire<'_>) {
         while let Some(Waiting { outcome: Some(_), .. }) = self.inbound.waiting.front() {
-            let Some(Waiting { packet_id, qos, outcome: Some(outcome), stale, .. }) = self.inbound.waiting.pop_front()
+            let Some(Waiting { packet_id, qos, outcome: Some(outcome), stale, .. }) =
+                self.inbound.waiting.pop_front()
             else {
                 return;
             };
@@ -194,20 +202,119 @@ impl Session {
     }
 
     pub(super) fn handle_pubrel(&mut self, packet_id: u16, wire: &mut Wire<'_>) {
-        let known = self.inbound.unreleased.iter().position(|(id, _)| *id == packet_id);
-        if let Some(at) = known {
-            self.inbound.unreleased.swap_remove(at);
-            if self.is_persistent() {
-                wire.commands.push(Command::Forgotten(packet_id));
-            }
+        let known = self.inbound.unreleased.remove(&packet_id).is_some();
+        if known && self.is_persistent() {
+            wire.commands.push(Command::Forgotten(packet_id));
         }
         // "Packet identifier not found" is no error (§3.7.2.1).
-        let code = if known.is_some() { 0 } else { 0x92 };
+        let code = if known { 0 } else { 0x92 };
         self.send_ack(AckKind::PubComp, packet_id, &Outcome { code, ..Outcome::ok() }, wire);
     }
 
     /// QoS 2 packet identifiers that stood on disk between PUBLISH and PUBREL.
     pub fn restore_unreleased(&mut self, packet_ids: impl IntoIterator<Item = u16>) {
         self.inbound.unreleased.extend(packet_ids.into_iter().map(|id| (id, None)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::codec::{Ack, Connect, ConnectProperties, Packet, Properties, Version};
+    use crate::lane::Device;
+    use crate::outbuffer::OutBuffer;
+    use crate::session::SessionLimits;
+    use crate::topic::TopicLimits;
+
+    const LIMITS: SessionLimits = SessionLimits {
+        inflight: 4,
+        unanswered: 2,
+        waiting_messages: 3,
+        waiting_bytes: 1000,
+        subscriptions: 2,
+        topic_alias_maximum: 0,
+        topics: TopicLimits { levels: 8, bytes: 100 },
+    };
+
+    fn session(version: Version, maximum_packet_size: Option<u32>) -> Session {
+        let properties = ConnectProperties { maximum_packet_size, ..ConnectProperties::default() };
+        let connect = Connect {
+            version,
+            clean_start: true,
+            keep_alive: 0,
+            client_id: "phone".into(),
+            will: None,
+            username: None,
+            password: None,
+            properties,
+        };
+        let device = Device { user: "bob".into(), client: "phone".into() };
+        Session::new(device, &connect, 0, LIMITS, 0)
+    }
+
+    /// Sends a packet and answers what it publishes; gives back the bytes for the client and whether they were cut off.
+    fn handle(session: &mut Session, packet: Packet, outcome: &Outcome) -> (Bytes, bool) {
+        let (mut out, mut commands) = (OutBuffer::default(), Vec::new());
+        session.handle_packet(packet, 0, &mut Wire { out: &mut out, commands: &mut commands });
+        for command in std::mem::take(&mut commands) {
+            match command {
+                Command::Publish { token: Some(token), .. } => {
+                    let mut wire = Wire { out: &mut out, commands: &mut commands };
+                    session.done(token, outcome.clone(), 0, &mut wire);
+                }
+                command => commands.push(command),
+            }
+        }
+        (out.take(), commands == [Command::Close(Goodbye::ReceiveMaximum)])
+    }
+
+    fn publish(packet_id: u16) -> Packet {
+        Packet::Publish(Publish {
+            dup: false,
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            topic: "a".into(),
+            packet_id,
+            alias: None,
+            expiry: None,
+            properties: Properties::default(),
+            payload: Bytes::new(),
+        })
+    }
+
+    #[test]
+    fn a_client_that_owes_its_pubrels_is_read_from_until_it_exceeds_the_receive_maximum() {
+        let mut session = session(Version::V5, None);
+        for id in [1, 2] {
+            handle(&mut session, publish(id), &Outcome::ok());
+        }
+        assert!(session.wants_packets(), "how else could its PUBREL come");
+        assert_eq!(
+            handle(&mut session, publish(2), &Outcome::ok()),
+            (Bytes::from_static(&[0x50, 2, 0, 2]), false)
+        );
+        handle(&mut session, Packet::PubRel(Ack { packet_id: 1, reason: 0 }), &Outcome::ok());
+        assert!(!handle(&mut session, publish(3), &Outcome::ok()).1);
+        assert!(handle(&mut session, publish(4), &Outcome::ok()).1);
+    }
+
+    #[test]
+    fn a_3_x_client_was_promised_no_receive_maximum_and_is_not_held_to_one() {
+        let mut session = session(Version::V311, None);
+        for id in 1..=9 {
+            let pubrec = Bytes::copy_from_slice(&[0x50, 2, 0, id as u8]);
+            assert_eq!(handle(&mut session, publish(id), &Outcome::ok()), (pubrec, false));
+        }
+    }
+
+    #[test]
+    fn a_reason_leaves_with_the_acknowledgement_only_if_the_client_takes_the_size() {
+        let refused = Outcome::refused(0x87, "not yours");
+        let (whole, _) = handle(&mut session(Version::V5, Some(18)), publish(1), &refused);
+        assert_eq!((whole.len(), &whole[..5]), (18, &[0x50, 16, 0, 1, 0x87][..]));
+        let (cut, _) = handle(&mut session(Version::V5, Some(17)), publish(1), &refused);
+        assert_eq!(cut, Bytes::from_static(&[0x50, 3, 0, 1, 0x87]));
     }
 }

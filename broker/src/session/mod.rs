@@ -16,6 +16,7 @@ mod tests;
 use std::collections::HashMap;
 
 use ahash::RandomState;
+use bytes::BytesMut;
 use bytestring::ByteString;
 
 use crate::clock::Millis;
@@ -159,7 +160,13 @@ struct Answer {
 
 impl Session {
     /// A new session for an accepted CONNECT.
-    pub fn new(device: Device, connect: &Connect, expiry: u32, limits: SessionLimits, now: Millis) -> Session {
+    pub fn new(
+        device: Device,
+        connect: &Connect,
+        expiry: u32,
+        limits: SessionLimits,
+        now: Millis,
+    ) -> Session {
         let mut session = Session::restored(device, expiry, limits);
         session.begin(connect, expiry, now);
         session
@@ -241,7 +248,9 @@ impl Session {
             Packet::PingReq => encode::pingresp(wire.out.tail()),
             Packet::Disconnect(packet) => self.handle_disconnect(packet.reason, packet.session_expiry, wire),
             Packet::Connect(_) => close(wire, Goodbye::Malformed(0x82, "a second CONNECT")),
-            Packet::Auth(_) => close(wire, Goodbye::Malformed(0x82, "no authentication method was agreed on")),
+            Packet::Auth(_) => {
+                close(wire, Goodbye::Malformed(0x82, "no authentication method was agreed on"))
+            }
         }
         self.pump(now, wire);
     }
@@ -273,12 +282,20 @@ impl Session {
 
     /// Answers a SUBSCRIBE with these codes: now, or when the token is done.
     pub fn subscribed(&mut self, packet_id: u16, codes: Vec<u8>, token: Option<u64>, wire: &mut Wire<'_>) {
-        self.answer(Answer { token: token.unwrap_or(0), packet_id, codes, subscribe: true }, token.is_some(), wire);
+        self.answer(
+            Answer { token: token.unwrap_or(0), packet_id, codes, subscribe: true },
+            token.is_some(),
+            wire,
+        );
     }
 
     /// Answers an UNSUBSCRIBE with these codes: now, or when the token is done.
     pub fn unsubscribed(&mut self, packet_id: u16, codes: Vec<u8>, token: Option<u64>, wire: &mut Wire<'_>) {
-        self.answer(Answer { token: token.unwrap_or(0), packet_id, codes, subscribe: false }, token.is_some(), wire);
+        self.answer(
+            Answer { token: token.unwrap_or(0), packet_id, codes, subscribe: false },
+            token.is_some(),
+            wire,
+        );
     }
 
     fn answer(&mut self, answer: Answer, wait: bool, wire: &mut Wire<'_>) {
@@ -316,7 +333,9 @@ impl Session {
     pub fn say_goodbye(&self, goodbye: Goodbye, out: &mut OutBuffer) {
         if let (true, Some(code)) = (self.version.is_v5(), goodbye.code()) {
             let reason = self.problem_information.then(|| goodbye.text());
-            encode::disconnect(out.tail(), code, reason, None, None);
+            self.shrink_to_fit(out, |out, full| {
+                encode::disconnect(out, code, reason.filter(|_| full), None, None);
+            });
         }
     }
 
@@ -388,7 +407,22 @@ impl Session {
             notes.reason_string = (!outcome.reason.is_empty()).then_some(&*outcome.reason);
             notes.user = &outcome.user;
         }
-        encode::ack(wire.out.tail(), self.version, kind, packet_id, outcome.code, &notes);
+        self.shrink_to_fit(wire.out, |out, full| {
+            let notes = if full { notes } else { AckNotes::default() };
+            encode::ack(out, self.version, kind, packet_id, outcome.code, &notes);
+        });
+    }
+
+    /// Encodes a packet in full, or else without reason string and user properties, if it is larger than the client
+    /// takes (§3.4.2.2, §3.14.2.2).
+    fn shrink_to_fit(&self, out: &mut OutBuffer, encode: impl Fn(&mut BytesMut, bool)) {
+        let out = out.tail();
+        let start = out.len();
+        encode(out, true);
+        if out.len() - start > self.maximum_packet_size {
+            out.truncate(start);
+            encode(out, false);
+        }
     }
 }
 

@@ -169,7 +169,11 @@ impl Outbound {
 
     /// The next packet identifier of the upper half. They go round, so only the oldest one in flight can be in the way.
     fn free_id(&self) -> Option<u16> {
-        let id = if self.last_id < FIRST_FREE_ID || self.last_id == u16::MAX { FIRST_FREE_ID } else { self.last_id + 1 };
+        let id = if self.last_id < FIRST_FREE_ID || self.last_id == u16::MAX {
+            FIRST_FREE_ID
+        } else {
+            self.last_id + 1
+        };
         let oldest = self.in_flight.iter().find(|flight| flight.packet_id >= FIRST_FREE_ID);
         (oldest.map(|flight| flight.packet_id) != Some(id)).then_some(id)
     }
@@ -189,7 +193,15 @@ impl Outbound {
         self.pump_reader(Source::Inbox, version, max, me, now, wire);
     }
 
-    fn pump_reader(&mut self, source: Source, version: Version, max: usize, me: &str, now: Millis, wire: &mut Wire<'_>) {
+    fn pump_reader(
+        &mut self,
+        source: Source,
+        version: Version,
+        max: usize,
+        me: &str,
+        now: Millis,
+        wire: &mut Wire<'_>,
+    ) {
         let Some(mut reader) = self.reader_mut(source).take() else { return };
         while let Some(entry) = reader.peek() {
             let tracked = entry.qos != QoS::AtMostOnce;
@@ -203,7 +215,8 @@ impl Outbound {
             let Some(packet_id) = packet_id else { break };
             let Some(entry) = reader.take() else { break };
             let position = entry.position;
-            let parcel = Parcel { message: entry.message, qos: entry.qos, retain: entry.retain, ids: entry.ids };
+            let parcel =
+                Parcel { message: entry.message, qos: entry.qos, retain: entry.retain, ids: entry.ids };
             let skip = mine || parcel.message.is_expired(now);
             if packet_id >= FIRST_FREE_ID {
                 self.last_id = packet_id;
@@ -229,8 +242,14 @@ impl Outbound {
         wire: &mut Wire<'_>,
     ) -> bool {
         let shape = shape(version.is_v5(), parcel.qos, parcel.retain);
-        let sent =
-            Fanout::of_shared(&parcel.message, now).write(wire.out, shape, packet_id, false, &parcel.ids, max);
+        let sent = Fanout::of_shared(&parcel.message, now).write(
+            wire.out,
+            shape,
+            packet_id,
+            false,
+            &parcel.ids,
+            max,
+        );
         if sent && parcel.qos != QoS::AtMostOnce {
             let parcel = self.keep.then_some(parcel);
             self.in_flight.push_back(InFlight { packet_id, stage: Stage::Sent, stored, parcel });
@@ -290,7 +309,12 @@ impl Outbound {
 
     /// Packet identifiers that stood on disk between PUBREC and PUBCOMP.
     pub(super) fn restore_released(&mut self, packet_ids: impl IntoIterator<Item = u16>) {
-        let flight = |packet_id| InFlight { packet_id, stage: Stage::Released, stored: Some((Source::Queue, 0)), parcel: None };
+        let flight = |packet_id| InFlight {
+            packet_id,
+            stage: Stage::Released,
+            stored: Some((Source::Queue, 0)),
+            parcel: None,
+        };
         self.in_flight.extend(packet_ids.into_iter().map(flight));
     }
 
@@ -308,8 +332,9 @@ impl Outbound {
 
     pub(super) fn attach(&mut self, source: Source, qos: QoS) {
         let in_flight = self.in_flight.iter().filter_map(|flight| flight.stored);
-        let positions = in_flight.filter(|(from, _)| *from == source).map(|(_, position)| position).collect();
-        *self.reader_mut(source) = Some(Box::new(Reader::new(source, qos, positions)));
+        let positions = in_flight.filter(|(from, _)| *from == source).map(|(_, position)| position);
+        let reader = Reader::new(source, qos, positions);
+        *self.reader_mut(source) = Some(Box::new(reader));
     }
 
     pub(super) fn detach(&mut self, source: Source) {

@@ -4,7 +4,7 @@
 //! they come; whatever does not fit or was lost on the way is read from the store later. So memory is bounded by
 //! [`BUFFERED`], whatever waits on disk.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::outbound::Entry;
 use super::{Command, Wire};
@@ -24,18 +24,30 @@ pub(super) struct Reader {
     /// The next position that is not in the buffer yet; 0 until the first page has told where to begin.
     expected: u64,
     buffered: VecDeque<Entry>,
-    /// Positions handed out and not taken yet, in order, with those taken out of turn marked.
-    handed_out: VecDeque<(u64, bool)>,
+    /// Positions handed out, and whether they were taken. One that was is forgotten when all before it are taken too and
+    /// no page is on its way that was read while it was still there.
+    handed_out: BTreeMap<u64, bool>,
+    /// Up to where nothing is missing, as far as the bridge has heard.
+    told: u64,
     fetching: bool,
     more: bool,
 }
 
 impl Reader {
     /// The bridge is sending the first page. `in_flight` are positions that an earlier connection left unacknowledged.
-    pub(super) fn new(source: Source, qos: QoS, mut in_flight: VecDeque<u64>) -> Reader {
-        in_flight.make_contiguous().sort_unstable();
-        let handed_out = in_flight.into_iter().filter(|position| *position > 0).map(|position| (position, false)).collect();
-        Reader { qos, source, expected: 0, buffered: VecDeque::new(), handed_out, fetching: true, more: false }
+    pub(super) fn new(source: Source, qos: QoS, in_flight: impl Iterator<Item = u64>) -> Reader {
+        let handed_out =
+            in_flight.filter(|position| *position > 0).map(|position| (position, false)).collect();
+        Reader {
+            qos,
+            source,
+            expected: 0,
+            buffered: VecDeque::new(),
+            handed_out,
+            told: 0,
+            fetching: true,
+            more: false,
+        }
     }
 
     pub(super) fn entry(&mut self, entry: Entry, fetched: bool) {
@@ -49,7 +61,7 @@ impl Reader {
             return;
         }
         self.expected = entry.position + 1;
-        if !self.handed_out.iter().any(|(position, _)| *position == entry.position) {
+        if !self.handed_out.contains_key(&entry.position) {
             let qos = entry.qos.min(self.qos);
             self.buffered.push_back(Entry { qos, ..entry });
         }
@@ -60,6 +72,7 @@ impl Reader {
         // What was pushed meanwhile and did not follow has set `more` already.
         self.more |= more;
         self.expected = self.expected.max(next);
+        self.forget_taken();
     }
 
     pub(super) fn behind(&mut self) {
@@ -76,7 +89,7 @@ impl Reader {
         let entry = self.buffered.pop_front()?;
         // At QoS 0 nothing will be acknowledged.
         if entry.qos != QoS::AtMostOnce {
-            self.handed_out.push_back((entry.position, false));
+            self.handed_out.insert(entry.position, false);
         }
         Some(entry)
     }
@@ -84,8 +97,9 @@ impl Reader {
     /// The packet identifier of the entry in front; none while an entry that has the same is still on its way.
     pub(super) fn packet_id(&self) -> Option<u16> {
         let position = self.buffered.front()?.position;
-        let oldest = self.handed_out.front().map_or(position, |(position, _)| *position);
-        (position - oldest < QUEUE_IDS).then_some((position % QUEUE_IDS + 1) as u16)
+        let oldest = self.handed_out.first_key_value().map_or(position, |(oldest, _)| position.min(*oldest));
+        let newest = self.handed_out.last_key_value().map_or(position, |(newest, _)| position.max(*newest));
+        (newest - oldest < QUEUE_IDS).then_some((position % QUEUE_IDS + 1) as u16)
     }
 
     /// An entry is done with: the bridge hears of it, for an inbox up to where nothing is missing.
@@ -106,15 +120,22 @@ impl Reader {
 
     /// Marks a position and gives back up to where nothing is missing, if that moved.
     fn mark(&mut self, position: u64) -> Option<u64> {
-        if let Some(entry) = self.handed_out.iter_mut().find(|(p, _)| *p == position) {
-            entry.1 = true;
+        if let Some(taken) = self.handed_out.get_mut(&position) {
+            *taken = true;
         }
-        let mut upto = None;
-        while let Some(&(position, true)) = self.handed_out.front() {
-            upto = Some(position);
-            self.handed_out.pop_front();
+        let (upto, _) = self.handed_out.iter().take_while(|(_, taken)| **taken).last()?;
+        let moved = (*upto > self.told).then_some(*upto);
+        self.told = self.told.max(*upto);
+        self.forget_taken();
+        moved
+    }
+
+    fn forget_taken(&mut self) {
+        while let (false, Some(first)) = (self.fetching, self.handed_out.first_entry())
+            && *first.get()
+        {
+            first.remove();
         }
-        upto
     }
 
     pub(super) fn want_more(&mut self, wire: &mut Wire<'_>) {
@@ -122,5 +143,52 @@ impl Reader {
             (self.fetching, self.more) = (true, false);
             wire.commands.push(Command::Fetch { source: self.source, from: self.expected });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use smallvec::SmallVec;
+
+    use super::*;
+    use crate::message::Message;
+    use crate::outbuffer::OutBuffer;
+
+    fn entry(position: u64) -> Entry {
+        let message = Arc::new(Message::default());
+        Entry { position, message, qos: QoS::AtLeastOnce, retain: false, ids: SmallVec::new() }
+    }
+
+    fn taken(reader: &mut Reader, position: u64) -> Vec<Command> {
+        let (mut out, mut commands) = (OutBuffer::default(), Vec::new());
+        reader.taken(position, &mut Wire { out: &mut out, commands: &mut commands });
+        commands
+    }
+
+    #[test]
+    fn an_entry_acknowledged_while_its_page_was_on_the_way_is_not_sent_again() {
+        let mut reader = Reader::new(Source::Queue, QoS::ExactlyOnce, [1, 2].into_iter());
+        taken(&mut reader, 1);
+        for position in 1..=3 {
+            reader.entry(entry(position), true);
+        }
+        reader.page(4, false);
+        assert_eq!((reader.take().map(|entry| entry.position), reader.take()), (Some(3), None));
+    }
+
+    #[test]
+    fn an_inbox_cursor_does_not_pass_an_older_entry_that_was_handed_out_later() {
+        let mut reader = Reader::new(Source::Inbox, QoS::AtLeastOnce, [1, 3].into_iter());
+        for position in 1..=3 {
+            reader.entry(entry(position), true);
+        }
+        reader.page(4, false);
+        assert_eq!(reader.take().map(|entry| entry.position), Some(2));
+        let upto = |position| vec![Command::Taken { source: Source::Inbox, position }];
+        assert_eq!(taken(&mut reader, 1), upto(1));
+        assert_eq!(taken(&mut reader, 3), []);
+        assert_eq!(taken(&mut reader, 2), upto(3));
     }
 }

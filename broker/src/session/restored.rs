@@ -32,7 +32,9 @@ impl RestoredSession {
         for (text, options, id) in self.subscriptions {
             match TopicFilter::parse(&text, &limits.topics) {
                 Ok(filter) => drop(session.subscriptions.insert(text, Subscription { options, id, filter })),
-                Err(error) => tracing::warn!(client = %session.device.client, filter = %text, %error, "not restored"),
+                Err(error) => {
+                    tracing::warn!(client = %session.device.client, filter = %text, %error, "not restored")
+                }
             }
         }
         session.restore_unreleased(self.unreleased);

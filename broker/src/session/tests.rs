@@ -133,7 +133,12 @@ fn publish(packet_id: u16, qos: QoS) -> Publish {
 }
 
 fn message(text: &'static str) -> Message {
-    Message { topic: "t".into(), payload: Bytes::from_static(text.as_bytes()), qos: QoS::ExactlyOnce, ..Message::default() }
+    Message {
+        topic: "t".into(),
+        payload: Bytes::from_static(text.as_bytes()),
+        qos: QoS::ExactlyOnce,
+        ..Message::default()
+    }
 }
 
 use QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
@@ -336,7 +341,8 @@ fn however_much_is_stored_little_is_held() {
     while let Some((_, id)) = desk.heard().first().copied() {
         desk.ack(Packet::PubAck, id);
         taken += 1;
-        fetched.extend(desk.commands().into_iter().filter(|command| matches!(command, Command::Fetch { .. })));
+        fetched
+            .extend(desk.commands().into_iter().filter(|command| matches!(command, Command::Fetch { .. })));
     }
     assert!(taken > BUFFERED / 2, "{taken}");
     assert_eq!(fetched, [Command::Fetch { source: Source::Queue, from: BUFFERED as u64 + 1 }]);
@@ -374,7 +380,10 @@ fn topic_aliases_are_learned_and_bounded() {
     for (alias, code) in [(2, 0x82), (3, 0x94)] {
         desk.packet(aliased(alias, ""));
         let commands = desk.commands();
-        assert!(matches!(commands[0], Command::Close(Goodbye::Malformed(got, _)) if got == code), "{commands:?}");
+        assert!(
+            matches!(commands[0], Command::Close(Goodbye::Malformed(got, _)) if got == code),
+            "{commands:?}"
+        );
     }
 }
 
@@ -414,7 +423,8 @@ fn ten_thousand_reconnects_are_a_loop() {
 fn packets_of_the_client_survive_the_codec() {
     let mut bytes = BytesMut::new();
     client::publish(&mut bytes, Version::V5, &publish(3, AtLeastOnce));
-    let mut decoder = crate::codec::Decoder::new(crate::codec::Limits { packet_bytes: 100, user_properties: 1 });
+    let mut decoder =
+        crate::codec::Decoder::new(crate::codec::Limits { packet_bytes: 100, user_properties: 1 });
     decoder.set_version(Version::V5);
     let packet = decoder.decode(&mut bytes.freeze()).unwrap().unwrap();
     let mut desk = desk(Version::V5, 0);

@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use hubbub_broker::codec::encode::client;
 use hubbub_broker::codec::{
@@ -22,32 +22,43 @@ const PUBACK: u8 = 0x40;
 const SUBACK: u8 = 0x90;
 
 /// Gives back how long publishing took, or one sentence.
-pub async fn round_trip(address: SocketAddr, user: &ByteString, password: &ByteString) -> Result<Duration, String> {
+pub async fn round_trip(
+    address: SocketAddr,
+    user: &ByteString,
+    password: &ByteString,
+) -> Result<Duration, String> {
     match tokio::time::timeout(LIMIT, try_round_trip(loopback(address), user, password)).await {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no round trip within {} s", LIMIT.as_secs())),
     }
 }
 
-async fn try_round_trip(address: SocketAddr, user: &ByteString, password: &ByteString) -> anyhow::Result<Duration> {
-    let id = format!("canary-{}", ulid::Ulid::new());
-    let topic = ByteString::from(format!("$SYS/canary/{id}"));
+async fn try_round_trip(
+    address: SocketAddr,
+    user: &ByteString,
+    password: &ByteString,
+) -> anyhow::Result<Duration> {
+    let id = ByteString::from(format!("canary-{}", ulid::Ulid::new()));
+    // One topic for all checks: a check that fails half way leaves at most one retained message behind.
+    let topic = ByteString::from_static("$SYS/canary/probe");
     let mut peer = Peer { stream: TcpStream::connect(address).await?, buffer: BytesMut::new() };
-    peer.send(|out| client::connect(out, &connect(id.into(), user, password))).await?;
+    peer.send(|out| client::connect(out, &connect(id.clone(), user, password))).await?;
     peer.expect(CONNACK).await?;
     let options = SubscribeOptions { qos: QoS::AtMostOnce, ..SubscribeOptions::default() };
     let subscribe = Subscribe { packet_id: 1, id: None, filters: vec![(topic.clone(), options)] };
     peer.send(|out| client::subscribe(out, Version::V311, &subscribe)).await?;
     peer.expect(SUBACK).await?;
     let started = Instant::now();
-    peer.send(|out| client::publish(out, Version::V311, &publish(&topic, "ping", 2))).await?;
-    peer.expect(PUBLISH).await?;
+    peer.send(|out| client::publish(out, Version::V311, &publish(&topic, id.as_bytes().clone(), 2))).await?;
+    // Another check may be under way on the same topic.
+    while !peer.expect(PUBLISH).await?.ends_with(id.as_bytes()) {}
     peer.expect(PUBACK).await?;
     let took = started.elapsed();
     // An empty retained message takes it away again.
-    peer.send(|out| client::publish(out, Version::V311, &publish(&topic, "", 3))).await?;
+    peer.send(|out| client::publish(out, Version::V311, &publish(&topic, Bytes::new(), 3))).await?;
     peer.expect(PUBACK).await?;
-    peer.send(|out| client::disconnect(out, Version::V311, &Disconnect { reason: 0, session_expiry: None })).await?;
+    peer.send(|out| client::disconnect(out, Version::V311, &Disconnect { reason: 0, session_expiry: None }))
+        .await?;
     Ok(took)
 }
 
@@ -64,7 +75,7 @@ fn connect(client_id: ByteString, user: &ByteString, password: &ByteString) -> C
     }
 }
 
-fn publish(topic: &ByteString, payload: &'static str, packet_id: u16) -> Publish {
+fn publish(topic: &ByteString, payload: Bytes, packet_id: u16) -> Publish {
     Publish {
         dup: false,
         qos: QoS::AtLeastOnce,
@@ -74,7 +85,7 @@ fn publish(topic: &ByteString, payload: &'static str, packet_id: u16) -> Publish
         alias: None,
         expiry: None,
         properties: Properties::default(),
-        payload: payload.into(),
+        payload,
     }
 }
 
@@ -91,17 +102,20 @@ impl Peer {
     }
 
     /// Reads packets until one of this type comes. All of them are short here, so their length is one byte.
-    async fn expect(&mut self, kind: u8) -> anyhow::Result<()> {
+    async fn expect(&mut self, kind: u8) -> anyhow::Result<BytesMut> {
         loop {
             while self.buffer.len() < 2 || self.buffer.len() < 2 + usize::from(self.buffer[1]) {
-                anyhow::ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "the broker closed the connection");
+                anyhow::ensure!(
+                    self.stream.read_buf(&mut self.buffer).await? > 0,
+                    "the broker closed the connection"
+                );
             }
             let packet = self.buffer.split_to(2 + usize::from(self.buffer[1]));
             if packet[0] == CONNACK {
                 anyhow::ensure!(packet.get(3) == Some(&0), "the broker refused the health check");
             }
             if packet[0] & 0xf0 == kind {
-                return Ok(());
+                return Ok(packet);
             }
         }
     }

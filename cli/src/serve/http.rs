@@ -42,7 +42,8 @@ pub struct Site {
 
 /// Binds the address.
 pub fn bind(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    let listener =
+        std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -79,12 +80,14 @@ async fn answer(request: Request<Incoming>, site: Arc<Site>) -> Result<Response<
     let route = (request.method().clone(), request.uri().path().to_owned());
     Ok(match (&route.0, route.1.as_str()) {
         (&Method::GET, "/healthz") => healthz(&site).await,
-        (&Method::GET, "/metrics") => text(StatusCode::OK, "text/plain; version=0.0.4", site.counters.render()),
-        (_, "/admin/users") => administer(request, site).await,
-        (&Method::GET, "/") => {
-            text(StatusCode::OK, "text/plain", "hubbub: /healthz /metrics\n".to_owned())
+        (&Method::GET, "/metrics") => {
+            text(StatusCode::OK, "text/plain; version=0.0.4", site.counters.render())
         }
-        _ => json_text((StatusCode::NOT_FOUND, json!({ "error": "there is: /healthz /metrics /admin/users" }))),
+        (_, "/admin/users") => administer(request, site).await,
+        (&Method::GET, "/") => text(StatusCode::OK, "text/plain", "hubbub: /healthz /metrics\n".to_owned()),
+        _ => {
+            json_text((StatusCode::NOT_FOUND, json!({ "error": "there is: /healthz /metrics /admin/users" })))
+        }
     })
 }
 
@@ -103,9 +106,13 @@ async fn healthz(site: &Site) -> Response<Full<Bytes>> {
 }
 
 async fn administer(request: Request<Incoming>, site: Arc<Site>) -> Response<Full<Bytes>> {
-    let shown = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
+    let shown =
+        request.headers().get(AUTHORIZATION).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
     if !same(&shown, format!("Bearer {}", site.token).as_bytes()) {
-        return json_text((StatusCode::UNAUTHORIZED, json!({ "error": "the token of the server is needed" })));
+        return json_text((
+            StatusCode::UNAUTHORIZED,
+            json!({ "error": "the token of the server is needed" }),
+        ));
     }
     match *request.method() {
         Method::GET => json_text(admin::list(&*site.store)),
@@ -115,7 +122,9 @@ async fn administer(request: Request<Incoming>, site: Arc<Site>) -> Response<Ful
             };
             let body = body.to_bytes();
             let work = tokio::task::spawn_blocking(move || admin::change(&*site.store, &site.house, &body));
-            json_text(work.await.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, json!({ "error": "it failed" }))))
+            json_text(
+                work.await.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, json!({ "error": "it failed" }))),
+            )
         }
         _ => json_text((StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "GET or POST" }))),
     }

@@ -86,8 +86,10 @@ fn configure(args: ServeArgs) -> anyhow::Result<Config> {
 
 fn log(config: &Config) -> anyhow::Result<()> {
     // The router's words about its own business are of no use to an operator.
-    let filter = EnvFilter::try_new(format!("{},{}=off", config.log.level, spine::LOG_TARGET)).context("log.level")?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let filter =
+        EnvFilter::try_new(format!("{},{}=off", config.log.level, spine::LOG_TARGET)).context("log.level")?;
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match config.log.format {
         LogFormat::Json => builder.json().init(),
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
@@ -101,7 +103,7 @@ struct Running {
     http: Option<std::net::SocketAddr>,
     token: admin::TokenFile,
     broker: Broker,
-    bridge: JoinHandle<()>,
+    bridge: JoinHandle<bool>,
     bridge_stop: Arc<AtomicBool>,
     watchdog_stop: mpsc::Sender<()>,
     events: mpsc::Receiver<Event>,
@@ -164,7 +166,9 @@ impl Running {
         for (door, address) in &self.doors {
             match door {
                 Door::Mqtt => writeln!(out, "mqtt       {address}")?,
-                Door::WebSocket => writeln!(out, "websocket  ws://{address}{}", config.listen.websocket_path)?,
+                Door::WebSocket => {
+                    writeln!(out, "websocket  ws://{address}{}", config.listen.websocket_path)?
+                }
                 Door::BareClientId => writeln!(out, "compat     {address}")?,
             }
         }
@@ -176,7 +180,10 @@ impl Running {
         let port = self.doors.iter().find(|(door, _)| *door == Door::Mqtt).map_or(1883, |(_, a)| a.port());
         let port = if port == 1883 { String::new() } else { format!(" -p {port}") };
         if config.login.dev {
-            writeln!(out, "ready; try: hubbub chat{port} -u alice bob   and in another terminal: hubbub chat{port} -u bob alice")?;
+            writeln!(
+                out,
+                "ready; try: hubbub chat{port} -u alice bob   and in another terminal: hubbub chat{port} -u bob alice"
+            )?;
         } else {
             writeln!(out, "ready; try: hubbub user add alice   (or serve --dev, which needs no passwords)")?;
         }
@@ -205,7 +212,7 @@ impl Running {
         std::thread::spawn(move || {
             broker.stop();
             bridge_stop.store(true, Ordering::Relaxed);
-            let clean = bridge.join().is_ok();
+            let clean = bridge.join().unwrap_or(false);
             drop(watchdog_stop);
             // If nobody waits any more the grace time is over.
             let _ = done.send(clean);
@@ -215,7 +222,7 @@ impl Running {
         runtime.shutdown_background();
         match clean {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Failure::new(Exit::Failed, "the bridge ended by a panic").into()),
+            Ok(false) => Err(Failure::new(Exit::Failed, "the bridge did not end well").into()),
             Err(_) => Err(Failure::new(Exit::Failed, "not everything ended within server.grace").into()),
         }
     }
@@ -231,12 +238,15 @@ fn run_bridge(
     end: hubbub_broker::spine::End,
     stop: Arc<AtomicBool>,
     died: mpsc::Sender<Event>,
-) -> anyhow::Result<JoinHandle<()>> {
+) -> anyhow::Result<JoinHandle<bool>> {
     let body = move || {
-        if let Err(error) = bridge.run(end, &stop) {
+        let ended = bridge.run(end, &stop);
+        if let Err(error) = &ended {
+            tracing::error!(%error, "the bridge cannot go on");
             // Nobody listens any more while the server stops.
             let _ = died.send(Event::Died(error.to_string()));
         }
+        ended.is_ok()
     };
     Ok(std::thread::Builder::new().name("bridge".to_owned()).spawn(body)?)
 }

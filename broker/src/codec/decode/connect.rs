@@ -41,7 +41,7 @@ pub(super) fn version(body: &mut Reader) -> Result<Version, CodecError> {
         ("MQIsdp", 3) => Ok(Version::V31),
         ("MQTT", 4) => Ok(Version::V311),
         ("MQTT", 5) => Ok(Version::V5),
-        ("MQTT" | "MQIsdp", _) => Err(CodecError::UnsupportedVersion),
+        ("MQTT" | "MQIsdp", level) => Err(CodecError::UnsupportedVersion(level)),
         _ => Err(CodecError::Protocol("protocol name")),
     }
 }

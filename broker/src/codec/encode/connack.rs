@@ -65,6 +65,19 @@ pub fn connack(out: &mut BytesMut, version: Version, packet: &ConnAck<'_>) {
     finish_packet(out, 0x20, &body);
 }
 
+/// Appends the CONNACK of a refusal, without its reason if the client does not take a packet of that size
+/// (§3.2.2.3.9).
+pub fn refusal(out: &mut BytesMut, version: Version, code: u8, reason: &str, max: Option<u32>) {
+    let start = out.len();
+    let reason = (!reason.is_empty()).then_some(reason);
+    let properties = ConnAckProperties { reason, ..ConnAckProperties::default() };
+    connack(out, version, &ConnAck { session_present: false, code, properties });
+    if max.is_some_and(|max| out.len() - start > max as usize) {
+        out.truncate(start);
+        connack(out, version, &ConnAck { code, ..ConnAck::default() });
+    }
+}
+
 /// The return code of MQTT 3.1.1 §3.2.2.3 that comes nearest to an MQTT 5 reason code.
 pub fn return_code_3(code: u8) -> u8 {
     match code {
