@@ -1,12 +1,14 @@
 //! The bridge: one committer that drains the lane from the edges, makes one batch of all that is waiting, flushes it
 //! once, and only then says what was asked to be said.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ahash::RandomState;
 use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 use thiserror::Error;
 
 use hubbub_broker::clock::{Clock, Deadline, Millis, Stopwatch};
@@ -39,6 +41,9 @@ const SWEEP: usize = 256;
 /// What is read from disk goes on in the next turn behind this, so that a storm of returning clients does not fill the
 /// memory and delays acknowledgements by one turn only.
 const LATER_BYTES: usize = 8 * 1024 * 1024;
+
+/// Topics whose stamps are remembered. Frames overtake each other by a turn or two, not by so many topics.
+const MOST_STAMPS: usize = 100_000;
 
 /// Milliseconds between two sweeps.
 const SWEEP_EVERY: Millis = 5_000;
@@ -94,6 +99,8 @@ pub struct Bridge {
     people: People,
     push: Push,
     swept_at: Millis,
+    /// The newest stamp on disk, for topics that were retained lately.
+    stamps: HashMap<ByteString, u64, RandomState>,
     dedupe_window: Millis,
     /// What is read from disk after the commit: pages and answers.
     later: VecDeque<Later>,
@@ -101,7 +108,7 @@ pub struct Bridge {
 
 /// Something that has to see the batch on disk.
 enum Later {
-    Page { at: Place, source: Source, owner: bytestring::ByteString, from: u64, max: usize },
+    Page { at: Place, source: Source, owner: ByteString, from: u64, max: usize },
     Answer(Request),
 }
 
@@ -137,6 +144,7 @@ impl Bridge {
             people,
             push,
             swept_at: 0,
+            stamps: HashMap::default(),
             dedupe_window: config.chat.dedupe_window.as_millis() as Millis,
             later: VecDeque::new(),
         };
@@ -145,6 +153,7 @@ impl Bridge {
 
     /// Runs until told to stop and nothing more comes, or until the disk or the spine fails.
     pub fn run(mut self, mut spine: End, stop: &AtomicBool) -> Result<(), BridgeError> {
+        let mut credit = Credit::default();
         loop {
             let first = spine.rx.next_before(Deadline::after(self.patience()))?;
             if first.is_none() && stop.load(Ordering::Relaxed) {
@@ -153,7 +162,7 @@ impl Bridge {
             }
             let store = self.store.clone();
             let mut tx = Transaction::new(&*store, self.clock.now());
-            let mut credit = Credit::default();
+            let idle = first.is_none();
             let mut waiting = first;
             while let Some(batch) = waiting {
                 credit.add(&batch);
@@ -167,7 +176,9 @@ impl Bridge {
             self.handle_time(&mut tx)?;
             let mut frames = self.commit(tx)?;
             self.read_later(&*store, &mut frames)?;
-            credit.give_back(&mut frames);
+            if !idle {
+                credit.give_back(&mut frames);
+            }
             spine.tx.send(frames.into_batches())?;
         }
     }
@@ -283,13 +294,26 @@ impl Bridge {
         &mut self,
         tx: &mut Transaction<'_>,
         message: &Message,
-        store_retained: bool,
+        stamp: Option<u64>,
     ) -> Result<Reply, StoreError> {
-        if store_retained {
-            put_retained(tx, message);
+        if let Some(stamp) = stamp {
+            self.store_retained(tx, message, stamp);
         }
         self.queues.enqueue(tx, message)?;
         Ok(Reply::default())
+    }
+
+    /// Edges retain at once, and their frames arrive here in another order than that: an older one does not replace a
+    /// newer one on disk.
+    fn store_retained(&mut self, tx: &mut Transaction<'_>, message: &Message, stamp: u64) {
+        if self.stamps.len() > MOST_STAMPS {
+            self.stamps.clear();
+        }
+        let last = self.stamps.entry((&*message.topic).into()).or_default();
+        if *last < stamp {
+            *last = stamp;
+            put_retained(tx, message);
+        }
     }
 
     fn chat(
@@ -303,7 +327,7 @@ impl Bridge {
         self.chat.accept(tx, &mut self.inboxes, &mut self.push, &self.counters, &sender, message)
     }
 
-    fn request(&mut self, user: &bytestring::ByteString, message: &Message) -> Reply {
+    fn request(&mut self, user: &ByteString, message: &Message) -> Reply {
         match Request::read(user, message) {
             Ok(request) => {
                 self.later.push_back(Later::Answer(request));
@@ -313,14 +337,7 @@ impl Bridge {
         }
     }
 
-    fn page_later(
-        &mut self,
-        at: Place,
-        source: Source,
-        owner: bytestring::ByteString,
-        from: u64,
-        max: usize,
-    ) {
+    fn page_later(&mut self, at: Place, source: Source, owner: ByteString, from: u64, max: usize) {
         self.later.push_back(Later::Page { at, source, owner, from, max });
     }
 
@@ -331,8 +348,8 @@ impl Bridge {
         while let Some(message) = self.people.next_publish() {
             self.counters.presence_changes_total.add(1);
             // The retained limits are for clients; if presence does not fit, it is still delivered.
-            if self.retained.set(&message).is_ok() {
-                put_retained(tx, &message);
+            if let Ok(stamp) = self.retained.set(&message) {
+                self.store_retained(tx, &message, stamp);
             }
             tx.broadcast(&message);
         }
@@ -360,7 +377,11 @@ impl Bridge {
                 Later::Answer(request) => {
                     // Live, and queued for persistent sessions.
                     let answer = request.answer(store)?;
-                    frames.put(Lane::All, &ToEdge::Publish { plain: true, shares: Vec::new() }, Some(&answer));
+                    frames.put(
+                        Lane::All,
+                        &ToEdge::Publish { plain: true, shares: Vec::new() },
+                        Some(&answer),
+                    );
                     self.queues.enqueue(&mut tx, &answer)?;
                 }
             }
@@ -375,22 +396,22 @@ fn inbox_page() -> usize {
     hubbub_broker::session::BUFFERED
 }
 
-/// What each edge sent and gets back.
+/// Bytes that each sender has sent since the start.
 #[derive(Default)]
 struct Credit(Vec<(u8, u64)>);
 
 impl Credit {
     fn add(&mut self, batch: &Batch) {
         match self.0.iter_mut().find(|(sender, _)| *sender == batch.sender) {
-            Some((_, bytes)) => *bytes += batch.frames.len() as u64,
+            Some((_, total)) => *total += batch.frames.len() as u64,
             None => self.0.push((batch.sender, batch.frames.len() as u64)),
         }
     }
 
-    fn give_back(self, frames: &mut Frames) {
+    fn give_back(&self, frames: &mut Frames) {
         // Edge n sends as n + 1; the watchdog has no credit.
-        for (sender, bytes) in self.0.into_iter().filter(|(sender, _)| (1..u8::MAX).contains(sender)) {
-            frames.put(Lane::Edge(sender - 1), &ToEdge::Credit { bytes }, None);
+        for (sender, total) in self.0.iter().filter(|(sender, _)| (1..u8::MAX).contains(sender)) {
+            frames.put(Lane::Edge(sender - 1), &ToEdge::Credit { total: *total }, None);
         }
     }
 }

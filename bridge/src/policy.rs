@@ -91,7 +91,11 @@ impl House {
             acl: RwLock::new(acl),
             location,
             hashing: Arc::new(Semaphore::new(hash_concurrency)),
-            known: Known { seen: Mutex::default(), changes: AtomicU64::new(0), key: ulid::Ulid::new().random().to_be_bytes() },
+            known: Known {
+                seen: Mutex::default(),
+                changes: AtomicU64::new(0),
+                key: ulid::Ulid::new().random().to_be_bytes(),
+            },
             canary: format!("{:032x}", ulid::Ulid::new().random()).into(),
         }
     }

@@ -82,7 +82,14 @@ struct Match {
 impl Queues {
     /// No sessions yet.
     pub fn new(limits: TopicLimits, max: u64, counters: Arc<Counters>) -> Queues {
-        Queues { sessions: HashMap::default(), subscribers: Trie::default(), limits, max, counters, turns: HashMap::default() }
+        Queues {
+            sessions: HashMap::default(),
+            subscribers: Trie::default(),
+            limits,
+            max,
+            counters,
+            turns: HashMap::default(),
+        }
     }
 
     /// Reads all sessions from disk, for this and for the edges.

@@ -79,7 +79,9 @@ impl Request {
         let asked: Asked = match serde_json::from_slice(&self.payload) {
             Ok(asked) => asked,
             Err(error) => {
-                return Ok(Err(format!("the request is not {{\"cid\":…,\"before\":…,\"limit\":…}}: {error}")));
+                return Ok(Err(format!(
+                    "the request is not {{\"cid\":…,\"before\":…,\"limit\":…}}: {error}"
+                )));
             }
         };
         let cid = match (asked.cid, asked.peer) {

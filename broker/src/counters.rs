@@ -32,6 +32,8 @@ counters! {
     publishes_sent_total: "counter",
     /// Publishes that were denied.
     publishes_denied_total: "counter",
+    /// Retained messages that were refused because there is no room.
+    retained_refused_total: "counter",
     /// Deliveries dropped because a connected client had too many waiting.
     deliveries_dropped_total: "counter",
     /// Messages dropped because they expired.

@@ -10,15 +10,18 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::codec::{QoS, SubscribeOptions};
 use crate::message::{Message, Unreadable};
 
-/// Where an answer goes: a session of an edge, as it is now. An answer to an earlier connection finds nobody.
+/// Where an answer goes: a session of an edge. An answer to a session that is over finds nobody, and a page for a reader
+/// that is gone is not taken for one of its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The edge.
     pub edge: u8,
     /// Index of the session on its edge.
     pub slot: u32,
-    /// Counts the connections of the slot.
+    /// Counts the sessions of the edge.
     pub generation: u32,
+    /// Counts the readers of the session; 0 for all but stored messages.
+    pub reader: u32,
 }
 
 /// The device of a user.
@@ -78,8 +81,8 @@ pub enum ToBridge {
         errand: Errand,
         /// Who says it.
         from: Device,
-        /// Whether the message also becomes the retained message of its topic.
-        store_retained: bool,
+        /// Whether the message also becomes the retained message of its topic, and its stamp among all that did.
+        store_retained: Option<u64>,
         /// The packet identifier to remember with it until PUBREL, for the persistent session of a QoS 2 publisher.
         remember: Option<u16>,
     },
@@ -269,10 +272,10 @@ pub enum ToEdge {
         /// Packet identifier.
         packet_id: u16,
     },
-    /// Bytes of this edge that the bridge has worked off.
+    /// Bytes of this edge that the bridge has worked off since the start; the sum, so that a lost one does no harm.
     Credit {
         /// How many.
-        bytes: u64,
+        total: u64,
     },
     /// From the watchdog.
     Heartbeat,
@@ -332,11 +335,11 @@ mod tests {
         let message = Message { topic: "聊天/大厅".into(), payload: "hi".into(), ..Message::default() };
         let publish = ToEdge::Publish { plain: true, shares: vec![("g".into(), "a/#".into())] };
         put(&mut out, &publish, Some(&message));
-        put(&mut out, &ToEdge::Credit { bytes: 7 }, None);
+        put(&mut out, &ToEdge::Credit { total: 7 }, None);
         let whole = out.freeze();
         let mut batch = whole.clone();
         assert_eq!(take(&mut batch), Ok(Some((publish, Some(message)))));
-        assert_eq!(take(&mut batch), Ok(Some((ToEdge::Credit { bytes: 7 }, None))));
+        assert_eq!(take(&mut batch), Ok(Some((ToEdge::Credit { total: 7 }, None))));
         assert_eq!(take::<ToEdge>(&mut batch), Ok(None));
         for end in 1..whole.len() {
             let mut cut = whole.slice(..end);
@@ -348,8 +351,12 @@ mod tests {
     fn a_head_of_any_size_travels_and_a_broken_frame_leaves_the_others_readable() {
         let filters: Vec<_> = (0..1000).map(|n| format!("{n}{}", "x".repeat(200)).into()).collect();
         let device = Device { user: "u".into(), client: "c".into() };
-        let large =
-            ToBridge::Unsubscribe { at: Place { edge: 0, slot: 0, generation: 0 }, token: 1, device, filters };
+        let large = ToBridge::Unsubscribe {
+            at: Place { edge: 0, slot: 0, generation: 0, reader: 0 },
+            token: 1,
+            device,
+            filters,
+        };
         let mut out = BytesMut::new();
         put(&mut out, &large, None);
         let second = out.len();

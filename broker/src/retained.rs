@@ -35,6 +35,7 @@ struct Tree {
     root: Node,
     messages: usize,
     bytes: usize,
+    stamp: u64,
 }
 
 #[derive(Debug, Default)]
@@ -49,15 +50,18 @@ impl Retained {
         Retained { tree: RwLock::default(), limits }
     }
 
-    /// Makes a message the retained one of its topic; an empty one takes it away.
-    pub fn set(&self, message: &Message) -> Result<(), RetainedFull> {
+    /// Makes a message the retained one of its topic; an empty one takes it away. Gives back its stamp: the order in
+    /// which messages were retained here is the order that counts, whichever reaches the disk first.
+    pub fn set(&self, message: &Message) -> Result<u64, RetainedFull> {
         let mut tree = self.tree.write().unwrap_or_else(PoisonError::into_inner);
+        let stamp = tree.stamp + 1;
         if message.payload.is_empty() {
             if let Some(old) = tree.root.remove(Some(&message.topic)) {
                 tree.messages -= 1;
                 tree.bytes -= old.encoded_len();
             }
-            return Ok(());
+            tree.stamp = stamp;
+            return Ok(stamp);
         }
         let size = message.encoded_len();
         let old_size = tree.root.find(&message.topic).map(|old| old.encoded_len());
@@ -68,7 +72,8 @@ impl Retained {
         }
         (tree.bytes, tree.messages) = (bytes, messages);
         tree.root.insert(&message.topic, Arc::new(message.compact()));
-        Ok(())
+        tree.stamp = stamp;
+        Ok(stamp)
     }
 
     /// All messages whose topic matches, without the expired ones.
@@ -204,12 +209,12 @@ mod tests {
     #[test]
     fn a_full_store_refuses_new_topics_and_takes_replacements_and_deletions() {
         let retained = Retained::new(RetainedLimits { messages: 1, bytes: 1000 });
-        assert_eq!(retained.set(&message("a", "1")), Ok(()));
+        assert_eq!(retained.set(&message("a", "1")), Ok(1));
         assert_eq!(retained.set(&message("b", "1")), Err(RetainedFull));
-        assert_eq!(retained.set(&message("a", "22")), Ok(()));
-        assert_eq!(retained.set(&message("a", "")), Ok(()));
+        assert_eq!(retained.set(&message("a", "22")), Ok(2));
+        assert_eq!(retained.set(&message("a", "")), Ok(3));
         assert_eq!(retained.size(), (0, 0));
-        assert_eq!(retained.set(&message("b", "1")), Ok(()));
+        assert_eq!(retained.set(&message("b", "1")), Ok(4));
     }
 
     #[test]

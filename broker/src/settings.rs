@@ -80,7 +80,8 @@ impl Settings {
             outbound_bytes: limits.outbound_bytes,
             expiry_max: seconds(config.session.expiry_max),
             keep_alive_warn: u16::try_from(seconds(config.session.keep_alive_warn)).unwrap_or(u16::MAX),
-            credit_bytes: config.spine.credit_bytes as u64,
+            // All edges share one lane to the bridge.
+            credit_bytes: (config.spine.credit_bytes / usize::from(edges)).max(limits.packet_bytes) as u64,
             session: session_limits(config),
             retained: RetainedLimits { messages: limits.retained_messages, bytes: limits.retained_bytes },
             spine: SpineSettings {
@@ -103,6 +104,7 @@ fn session_limits(config: &Config) -> SessionLimits {
         waiting_bytes: session.queue_bytes,
         subscriptions: config.limits.subscriptions,
         topic_alias_maximum: session.topic_alias_max,
+        out_bytes: config.limits.outbound_bytes / 2,
         topics: TopicLimits { levels: config.limits.topic_levels, bytes: config.limits.topic_bytes },
     }
 }

@@ -111,7 +111,8 @@ impl Spine {
         let tx = connect(&broker, u8::MAX, "watchdog", &[], clock)?.tx;
         let beats = bridge_beats.into_iter().chain(edge_beats.into_iter().flatten()).collect();
         let lanes = (0..settings.edges).map(Lane::Edge).chain([Lane::Bridge, Lane::All]).collect();
-        let watchdog = Watchdog { tx, lanes, beats, clock, heartbeat: settings.heartbeat, stall: settings.stall };
+        let watchdog =
+            Watchdog { tx, lanes, beats, clock, heartbeat: settings.heartbeat, stall: settings.stall };
         Ok(Spine { bridge, edges, watchdog })
     }
 }

@@ -62,6 +62,9 @@ pub struct TopicFilter {
 impl TopicFilter {
     /// Parses a filter as it stands in SUBSCRIBE.
     pub fn parse(text: &ByteString, limits: &TopicLimits) -> Result<TopicFilter, TopicError> {
+        if text.len() > limits.bytes {
+            return Err(TopicError::TooLong(limits.bytes));
+        }
         let parsed = match text.strip_prefix("$share/") {
             Some(rest) => {
                 let (group, filter) = rest.split_once('/').ok_or(TopicError::BadShare)?;

@@ -3,7 +3,7 @@
 /// Why a packet was refused; every one of these is the peer's fault and ends the connection (MQTT 5 §4.13).
 ///
 /// In MQTT 5 the [`CodecError::reason_code`] goes into CONNACK or DISCONNECT. In 3.x the connection is closed without a
-/// word, except that [`CodecError::UnsupportedVersion`] up to level 5 is answered by CONNACK 0x01.
+/// word, except that [`CodecError::UnsupportedVersion`] is answered by a CONNACK.
 #[derive(thiserror::Error, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodecError {
     /// Cannot be parsed by the specification of the version: 0x81.

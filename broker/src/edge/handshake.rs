@@ -176,8 +176,9 @@ impl Newcomer {
             (Some(Version::V5), _) => {
                 self.refuse(Version::V5, error.reason_code(), &error.to_string(), None).await
             }
-            // An unknown level gets the answer of the version below that comes nearest (§3.1.2.2, 3.1.1 §3.1.2.2).
-            (_, CodecError::UnsupportedVersion(6..)) => self.refuse(Version::V5, 0x84, "", None).await,
+            // A level above 5 gets the answer of 5, others that of 3.1.1 (§3.1.2.2 of both). With the highest bit set it
+            // is a bridge of Mosquitto, which tries again as a plain client when 3.1.1 refuses.
+            (_, CodecError::UnsupportedVersion(6..=0x7f)) => self.refuse(Version::V5, 0x84, "", None).await,
             (_, CodecError::UnsupportedVersion(_)) => self.refuse(Version::V311, 0x84, "", None).await,
             _ => {}
         }

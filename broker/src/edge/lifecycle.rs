@@ -1,6 +1,7 @@
 //! Connections and sessions come and go: CONNACK, take-over, the end of a connection, wills, expiry.
 
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use tokio::net::TcpStream;
@@ -16,6 +17,9 @@ use crate::message::Message;
 use crate::outbuffer::OutBuffer;
 use crate::policy::{Identity, PublishVerdict};
 use crate::session::{RestoredSession, Session, Wire};
+
+/// Milliseconds until the keep-alive of a client that we keep waiting is looked at again.
+const PATIENCE: Millis = 1000;
 
 impl Edge {
     /// Lets a client in whose login was checked: answers CONNECT and gives back the connection to read from.
@@ -114,7 +118,9 @@ impl Edge {
     fn begin(&mut self, link: Link, connect: &Connect, identity: Identity, expiry: u32) -> u32 {
         let limits = self.shared.settings.session;
         let session = Session::new(identity.device.clone(), connect, expiry, limits, self.now());
-        self.insert(identity, session, Some(link))
+        let slot = self.insert(identity, session, Some(link));
+        self.slots[slot as usize].durable = expiry > 0;
+        slot
     }
 
     fn insert(&mut self, identity: Identity, session: Session, link: Option<Link>) -> u32 {
@@ -128,7 +134,10 @@ impl Edge {
             link,
             will_due: None,
             ends_at: None,
+            durable: false,
+            armed: [None; 3],
             after_suback: Vec::new(),
+            retained: VecDeque::new(),
         };
         let slot = self.slots.insert(slot) as u32;
         self.clients.insert(client, slot);
@@ -140,6 +149,7 @@ impl Edge {
         let entry = &mut self.slots[slot as usize];
         (entry.identity, entry.will_due, entry.ends_at, entry.link) = (identity, None, None, Some(link));
         self.with_session(slot, |session, wire| session.resume(connect, expiry, now, wire));
+        self.recheck(slot);
         let session = &self.slots[slot as usize].session;
         let persistent = session.is_persistent();
         let subscriptions: Vec<_> = session.subscriptions.values().cloned().collect();
@@ -149,7 +159,29 @@ impl Edge {
                 self.index_durable(subscription, false);
             }
         }
+        self.slots[slot as usize].durable = persistent;
         slot
+    }
+
+    /// Rights may have changed while the client was away: subscriptions that are not allowed any more end.
+    fn recheck(&mut self, slot: u32) {
+        let Slot { identity, session, .. } = &self.slots[slot as usize];
+        let refused = session.subscriptions.iter().filter(|(_, subscription)| {
+            self.shared.policy.subscribe(identity, &subscription.filter).is_err()
+        });
+        let refused: Vec<_> = refused.map(|(text, _)| text.clone()).collect();
+        if refused.is_empty() {
+            return;
+        }
+        for text in &refused {
+            if let Some(old) = self.slots[slot as usize].session.subscriptions.remove(text) {
+                tracing::info!(client = %self.slots[slot as usize].identity.device.client, %text, "subscription ended, not allowed any more");
+                self.index_durable(&old, false);
+            }
+        }
+        let (at, device) = (self.place(slot), self.slots[slot as usize].session.device.clone());
+        // Nobody waits for the answer: tokens of sessions begin at 1.
+        self.tell_bridge(&ToBridge::Unsubscribe { at, token: 0, device, filters: refused }, None);
     }
 
     /// Tells the bridge, and starts what a connection needs.
@@ -159,11 +191,11 @@ impl Edge {
         let (device, kind, expiry) =
             (entry.identity.device.clone(), entry.identity.kind.clone(), entry.session.expiry);
         let persistent = entry.session.is_persistent();
-        self.to_bridge(&ToBridge::Open { at, device: device.clone(), kind, expiry, fresh }, None);
+        self.tell_bridge(&ToBridge::Open { at, device: device.clone(), kind, expiry, fresh }, None);
         if persistent || !fresh {
             let (source, qos) = (Source::Queue, QoS::ExactlyOnce);
-            self.slots[slot as usize].session.attach(source, qos);
-            self.to_bridge(&ToBridge::Attach { at, device, source, qos, persistent }, None);
+            let at = Place { reader: self.slots[slot as usize].session.attach(source, qos), ..at };
+            self.tell_bridge(&ToBridge::Attach { at, device, source, qos, persistent }, None);
         }
         self.refresh_inbox(slot);
         self.shared.counters.connections.add(1);
@@ -172,9 +204,19 @@ impl Edge {
     }
 
     fn set_keep_alive(&mut self, slot: u32) {
-        let Some(Slot { session, link: Some(link), .. }) = self.slots.get(slot as usize) else { return };
+        let Some(Slot { session, link: Some(_), .. }) = self.slots.get(slot as usize) else { return };
         if let Some(at) = session.poll_timeout() {
-            self.timers.push(Reverse((at, slot, link.number, Timer::KeepAlive)));
+            self.arm(slot, at, Timer::KeepAlive);
+        }
+    }
+
+    /// Sets a timer, unless one of its kind fires earlier anyway: that one looks again.
+    fn arm(&mut self, slot: u32, at: Millis, timer: Timer) {
+        let entry = &mut self.slots[slot as usize];
+        let armed = &mut entry.armed[timer as usize];
+        if armed.is_none_or(|earlier| at < earlier) {
+            *armed = Some(at);
+            self.timers.push(Reverse((at, slot, entry.generation, timer)));
         }
     }
 
@@ -184,13 +226,16 @@ impl Edge {
         let Some(mut link) = entry.link.take() else { return };
         entry.session.say_goodbye(goodbye, &mut link.out);
         entry.after_suback.clear();
+        entry.retained.clear();
         let client_is_done =
             matches!(goodbye, Goodbye::ByClient | Goodbye::ByClientWithWill | Goodbye::LinkLost);
         linger(link, client_is_done);
         self.shared.counters.connections.sub(1);
+        // DISCONNECT may have asked for more than there is (§3.14.2.2.2).
+        entry.session.expiry = entry.session.expiry.min(self.shared.settings.expiry_max);
         let (device, expiry) = (entry.session.device.clone(), entry.session.expiry);
         tracing::info!(client = %device.client, user = %device.user, reason = goodbye.text(), "client disconnected");
-        let at = Place { edge: self.id, slot, generation: entry.generation };
+        let at = Place { edge: self.id, slot, generation: entry.generation, reader: 0 };
         let how = ending(goodbye);
         let will = entry.session.will.take();
         let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
@@ -198,7 +243,7 @@ impl Edge {
         for subscription in &subscriptions {
             self.index_live(slot, subscription, false, false);
         }
-        self.to_bridge(&ToBridge::Close { at, device, how, expiry }, None);
+        self.tell_bridge(&ToBridge::Close { at, device, how, expiry }, None);
         self.schedule_will(slot, will.filter(|_| goodbye.fires_will()));
         if expiry == 0 {
             self.remove(slot);
@@ -216,8 +261,7 @@ impl Edge {
         entry.session.will = Some(will);
         if waits {
             entry.will_due = Some(due);
-            let tag = u64::from(entry.generation);
-            self.timers.push(Reverse((due, slot, tag, Timer::Will)));
+            self.arm(slot, due, Timer::Will);
         } else {
             self.fire_will(slot);
         }
@@ -230,7 +274,7 @@ impl Edge {
         }
         let at = since + Millis::from(entry.session.expiry) * 1000;
         entry.ends_at = Some(at);
-        self.timers.push(Reverse((at, slot, u64::from(entry.generation), Timer::Expiry)));
+        self.arm(slot, at, Timer::Expiry);
     }
 
     /// Publishes the will, if its sender may still publish there.
@@ -252,17 +296,11 @@ impl Edge {
         match self.shared.policy.publish(&identity, &message.topic, &message.payload) {
             PublishVerdict::Plain(rule) => self.route(None, message, rule, None),
             PublishVerdict::Errand(errand) => {
-                let at = Place { edge: self.id, slot: u32::MAX, generation: 0 };
+                let at = self.nobody();
                 let from = identity.device;
-                let frame = ToBridge::Publish {
-                    at,
-                    token: None,
-                    errand,
-                    from,
-                    store_retained: false,
-                    remember: None,
-                };
-                self.to_bridge(&frame, Some(&message));
+                let frame =
+                    ToBridge::Publish { at, token: None, errand, from, store_retained: None, remember: None };
+                self.tell_bridge(&frame, Some(&message));
             }
             PublishVerdict::Denied(why) => {
                 self.shared.counters.publishes_denied_total.add(1);
@@ -278,11 +316,11 @@ impl Edge {
         let device = entry.identity.device;
         self.clients.remove(&device.client);
         // One that never outlived a connection left nothing with the bridge.
-        if entry.ends_at.is_some() || entry.session.is_persistent() {
+        if entry.durable {
             for subscription in entry.session.subscriptions.values() {
                 self.index_durable(subscription, false);
             }
-            self.to_bridge(&ToBridge::Forget { device }, None);
+            self.tell_bridge(&ToBridge::Forget { device }, None);
         }
     }
 
@@ -292,6 +330,7 @@ impl Edge {
         let session = restored.into_session(self.shared.settings.session);
         let identity = Identity { device, kind: Default::default(), door: crate::policy::Door::Mqtt };
         let slot = self.insert(identity, session, None);
+        self.slots[slot as usize].durable = true;
         let subscriptions: Vec<_> =
             self.slots[slot as usize].session.subscriptions.values().cloned().collect();
         for subscription in &subscriptions {
@@ -303,28 +342,43 @@ impl Edge {
     /// Carries out every timer that is due.
     pub(super) fn tick(&mut self) {
         let now = self.now();
-        while let Some(Reverse((at, slot, tag, timer))) = self.timers.peek().copied() {
+        while let Some(Reverse((at, slot, generation, timer))) = self.timers.peek().copied() {
             if at > now {
                 break;
             }
             self.timers.pop();
-            self.fire(slot, tag, timer, now);
+            let Some(entry) = self.slots.get_mut(slot as usize) else { continue };
+            if entry.generation == generation && entry.armed[timer as usize] == Some(at) {
+                entry.armed[timer as usize] = None;
+                self.fire(slot, timer, now);
+            }
         }
     }
 
-    fn fire(&mut self, slot: u32, tag: u64, timer: Timer, now: Millis) {
-        let Some(entry) = self.slots.get(slot as usize) else { return };
-        let same_session = u64::from(entry.generation) == tag;
-        match timer {
-            Timer::KeepAlive if entry.link.as_ref().is_some_and(|link| link.number == tag) => {
-                self.with_session(slot, |session, wire| session.handle_timeout(now, wire));
-                self.set_keep_alive(slot);
-            }
-            Timer::Will if same_session && entry.will_due.is_some_and(|due| due <= now) => {
-                self.fire_will(slot)
-            }
-            Timer::Expiry if same_session && entry.ends_at.is_some_and(|at| at <= now) => self.remove(slot),
-            _ => {}
+    fn fire(&mut self, slot: u32, timer: Timer, now: Millis) {
+        let entry = &self.slots[slot as usize];
+        let due = match timer {
+            Timer::KeepAlive => return self.check_keep_alive(slot, now),
+            Timer::Will => entry.will_due,
+            Timer::Expiry => entry.ends_at,
+        };
+        match due {
+            Some(due) if due > now => self.arm(slot, due, timer),
+            Some(_) if timer == Timer::Will => self.fire_will(slot),
+            Some(_) => self.remove(slot),
+            None => {}
+        }
+    }
+
+    /// A client that we do not read from, for the bridge's sake, cannot be blamed for its silence.
+    fn check_keep_alive(&mut self, slot: u32, now: Millis) {
+        let ours = !self.bridge_keeps_up() || !self.slots[slot as usize].session.wants_packets();
+        if ours {
+            return self.arm(slot, now + PATIENCE, Timer::KeepAlive);
+        }
+        self.with_session(slot, |session, wire| session.handle_timeout(now, wire));
+        if self.slots.contains(slot as usize) {
+            self.set_keep_alive(slot);
         }
     }
 

@@ -81,6 +81,11 @@ impl Link {
         if whole { self.partial.split().freeze() } else { Bytes::new() }
     }
 
+    /// Whether a whole packet was left over.
+    pub fn has_packet(&self) -> bool {
+        decode::needs(&self.partial).is_some_and(|size| self.partial.len() >= size || self.too_large(size))
+    }
+
     fn too_large(&self, size: usize) -> bool {
         size > self.decoder.limits().packet_bytes
     }
@@ -110,10 +115,6 @@ impl Link {
             all.extend_from_slice(&self.partial);
             self.partial = all;
         }
-    }
-
-    pub fn has_partial(&self) -> bool {
-        !self.partial.is_empty()
     }
 
     /// Writes as much as the socket takes; `false` if bytes are left.

@@ -13,7 +13,7 @@ mod spine_in;
 mod subscribe;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -54,8 +54,8 @@ pub(crate) struct Edge {
     clients: HashMap<ByteString, u32, RandomState>,
     subscribers: Trie<u32, Subscriber>,
     groups: HashMap<(ByteString, ByteString), Group, RandomState>,
-    /// What is due when: slot, then the number of the connection (keep-alive) or the generation of the session.
-    timers: BinaryHeap<Reverse<(Millis, u32, u64, Timer)>>,
+    /// What is due when: slot and generation of the session.
+    timers: BinaryHeap<Reverse<(Millis, u32, u32, Timer)>>,
     dirty: Vec<u32>,
     batches: Batches,
     spine: SpineTx,
@@ -65,8 +65,8 @@ pub(crate) struct Edge {
     last_generation: u32,
     route: Route,
     found: Vec<(u32, Subscriber)>,
-    /// Goes round the edges of share groups.
-    turn: u64,
+    /// Goes round the members of each share group and filter, wherever they are.
+    turns: HashMap<(ByteString, ByteString), u64, RandomState>,
     spare_commands: Vec<Vec<Command>>,
     /// Wakes the task that flushes.
     flush: Rc<Notify>,
@@ -85,9 +85,18 @@ struct Slot {
     will_due: Option<Millis>,
     /// When the session ends, while it has no connection.
     ends_at: Option<Millis>,
+    /// Whether the routing table knows it as somebody to queue for.
+    durable: bool,
+    /// When a timer of each kind is due, so that there is one of each kind however often the client reconnects.
+    armed: [Option<Millis>; 3],
     /// Retained messages that follow a SUBACK which waits for the disk.
-    after_suback: Vec<(u64, Vec<(Arc<Message>, Subscriber)>)>,
+    after_suback: Vec<(u64, Vec<ForSubscriber>)>,
+    /// Retained messages that follow as the out buffer is drained, however many there are.
+    retained: VecDeque<ForSubscriber>,
 }
+
+/// A retained message on its way to a new subscription.
+type ForSubscriber = (Arc<Message>, Subscriber);
 
 /// A subscription as this edge delivers to it.
 #[derive(Debug, Clone, Copy)]
@@ -120,8 +129,9 @@ enum Timer {
 struct Batches {
     bridge: BytesMut,
     edges: Vec<BytesMut>,
-    /// Bytes that the bridge has not worked off.
-    owed: u64,
+    /// Bytes that went to the bridge since the start, and those of them that it has worked off.
+    sent: u64,
+    worked_off: u64,
 }
 
 /// What the reader of a socket does next.
@@ -142,7 +152,12 @@ impl Edge {
     }
 
     fn place(&self, slot: u32) -> Place {
-        Place { edge: self.id, slot, generation: self.slots[slot as usize].generation }
+        Place { edge: self.id, slot, generation: self.slots[slot as usize].generation, reader: 0 }
+    }
+
+    /// Where nobody waits: for wills, and for what was published at QoS 0.
+    fn nobody(&self) -> Place {
+        Place { edge: self.id, slot: u32::MAX, generation: 0, reader: 0 }
     }
 
     /// The slot of an answer, if it is still the session that asked.
@@ -153,16 +168,16 @@ impl Edge {
 
     /// One turn of a socket.
     fn read_turn(&mut self, slot: u32, number: u64, stream: &TcpStream) -> Turn {
+        let may_read = self.may_read(slot);
         let Some(link) = self.link(slot, number) else { return Turn::Over };
-        if link.has_partial() && self.may_read(slot) {
-            let bytes = self.link(slot, number).map(Link::take_partial).unwrap_or_default();
-            self.handle_bytes(slot, number, bytes);
-        }
-        if self.link(slot, number).is_none() {
-            return Turn::Over;
-        }
-        if !self.may_read(slot) {
+        if !may_read {
             return Turn::Paused;
+        }
+        // What an earlier turn left comes before anything new.
+        if link.has_packet() {
+            let left = link.take_partial();
+            self.handle_bytes(slot, number, left);
+            return Turn::Again;
         }
         if self.read_buffer.capacity() - self.read_buffer.len() < self.shared.settings.read_buffer / 4 {
             self.read_buffer.reserve(self.shared.settings.read_buffer);
@@ -180,10 +195,16 @@ impl Edge {
         Turn::Over
     }
 
-    /// Reading pauses while too many answers are owed to this client, or too many bytes by the bridge.
+    /// Reading pauses while too many answers are owed to this client, or too many bytes by the bridge, or while it does
+    /// not read what it has been sent.
     fn may_read(&self, slot: u32) -> bool {
-        let wants = self.slots.get(slot as usize).is_some_and(|slot| slot.session.wants_packets());
-        wants && self.batches.owed < self.shared.settings.credit_bytes
+        let Some(Slot { session, link: Some(link), .. }) = self.slots.get(slot as usize) else { return true };
+        let reads = link.waiting() <= self.shared.settings.outbound_bytes;
+        reads && session.wants_packets() && self.bridge_keeps_up()
+    }
+
+    fn bridge_keeps_up(&self) -> bool {
+        self.batches.sent - self.batches.worked_off < self.shared.settings.credit_bytes
     }
 
     fn link(&mut self, slot: u32, number: u64) -> Option<&mut Link> {
@@ -271,6 +292,7 @@ impl Edge {
         let (device, persistent) = (session.device.clone(), session.is_persistent());
         let frame = match command {
             Command::Fetch { source, from } => {
+                let at = Place { reader: session.reader_number(source), ..at };
                 ToBridge::Fetch { at, device, source, from, max: crate::session::BUFFERED as u32 }
             }
             Command::Taken { source, position } => ToBridge::Taken { device, source, position, persistent },
@@ -284,7 +306,7 @@ impl Edge {
             | Command::Unsubscribe(_)
             | Command::Close(_) => return,
         };
-        self.to_bridge(&frame, None);
+        self.tell_bridge(&frame, None);
     }
 
     fn done(&mut self, slot: u32, token: u64, outcome: Outcome) {
@@ -292,14 +314,14 @@ impl Edge {
         self.with_session(slot, |session, wire| session.done(token, outcome, now, wire));
     }
 
-    fn to_bridge(&mut self, head: &ToBridge, message: Option<&Message>) {
+    fn tell_bridge(&mut self, head: &ToBridge, message: Option<&Message>) {
         let before = self.batches.bridge.len();
         lane::put(&mut self.batches.bridge, head, message);
-        self.batches.owed += (self.batches.bridge.len() - before) as u64;
+        self.batches.sent += (self.batches.bridge.len() - before) as u64;
         self.flush.notify_one();
     }
 
-    fn to_edge(&mut self, edge: u8, head: &ToEdge, message: &Message) {
+    fn tell_edge(&mut self, edge: u8, head: &ToEdge, message: &Message) {
         if let Some(batch) = self.batches.edges.get_mut(usize::from(edge)) {
             lane::put(batch, head, Some(message));
             self.flush.notify_one();
@@ -336,7 +358,10 @@ impl Edge {
         let link = self.slots.get_mut(slot as usize)?.link.as_mut()?;
         link.dirty = false;
         match link.flush() {
-            Ok(true) => None,
+            Ok(true) => {
+                self.drained(slot);
+                None
+            }
             // Twice what deliveries may fill: a client that lets answers pile up as well is not reading at all.
             Ok(false) if link.waiting() > 2 * limit => {
                 self.shared.counters.slow_readers_total.add(1);
@@ -360,6 +385,8 @@ impl Edge {
         match link.flush() {
             Ok(true) => {
                 link.blocked = false;
+                self.resume.notify_waiters();
+                self.drained(slot);
                 false
             }
             Ok(false) => true,
@@ -368,6 +395,16 @@ impl Edge {
                 false
             }
         }
+    }
+
+    /// Nothing waits in the out buffer: what was held back goes on.
+    fn drained(&mut self, slot: u32) {
+        let Some(entry) = self.slots.get(slot as usize) else { return };
+        let now = self.now();
+        if entry.session.is_held_back() {
+            self.with_session(slot, |session, wire| session.drained(now, wire));
+        }
+        self.deliver_retained(slot);
     }
 
     fn send_batches(&mut self) {

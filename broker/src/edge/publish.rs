@@ -1,12 +1,13 @@
 //! The road of a message from here to everybody who gets it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
+use ahash::RandomState;
 use bytestring::ByteString;
 
 use super::{Edge, Group, Slot, Subscriber};
 use crate::codec::QoS;
-use crate::lane::{Device, Errand, Place, ToBridge, ToEdge};
+use crate::lane::{Device, Errand, ToBridge, ToEdge};
 use crate::message::Message;
 use crate::policy::{Door, PublishVerdict, RetainRule};
 use crate::routes::Route;
@@ -45,10 +46,10 @@ impl Edge {
             token: waiter.map(|waiter| waiter.token),
             errand,
             from: self.slots[slot as usize].identity.device.clone(),
-            store_retained: false,
+            store_retained: None,
             remember: waiter.and_then(|waiter| waiter.remember),
         };
-        self.to_bridge(&frame, Some(message));
+        self.tell_bridge(&frame, Some(message));
     }
 
     /// Sends a message to all subscribers: those here at once, those of other edges over the spine, and persistent
@@ -65,9 +66,10 @@ impl Edge {
             RetainRule::Always => true,
             RetainRule::Never => false,
         };
-        if message.retain && self.shared.retained.set(&message).is_err() {
-            return self.answer(waiter, Outcome::refused(0x97, "no room for another retained message"));
-        }
+        let stamp = match message.retain.then(|| self.shared.retained.set(&message)).transpose() {
+            Ok(stamp) => stamp,
+            Err(_) => return self.refuse_retained(&message, waiter),
+        };
         let mut route = std::mem::take(&mut self.route);
         self.shared.routes.look_up(&message.topic, &mut route);
         // QoS 0 goes past the queues, even to the members of a persistent session that are here.
@@ -81,7 +83,7 @@ impl Edge {
         self.spread(&message, &route);
         self.route = route;
         if durable || message.retain {
-            self.commit(slot, &message, waiter);
+            self.commit(slot, &message, stamp, waiter);
         } else if nobody {
             // "No matching subscribers" (§3.4.2.1).
             self.answer(waiter, Outcome { code: 0x10, ..Outcome::ok() });
@@ -90,24 +92,29 @@ impl Edge {
         }
     }
 
+    fn refuse_retained(&mut self, message: &Message, waiter: Option<Waiter>) {
+        self.shared.counters.retained_refused_total.add(1);
+        tracing::warn!(topic = %message.topic, "no room for another retained message");
+        self.answer(waiter, Outcome::refused(0x97, "no room for another retained message"));
+    }
+
     /// The bridge stores; the acknowledgement follows its commit.
-    fn commit(&mut self, slot: Option<u32>, message: &Message, waiter: Option<Waiter>) {
-        let nobody = Place { edge: self.id, slot: u32::MAX, generation: 0 };
+    fn commit(&mut self, slot: Option<u32>, message: &Message, stamp: Option<u64>, waiter: Option<Waiter>) {
         let from = slot.map(|slot| self.slots[slot as usize].identity.device.clone());
         let frame = ToBridge::Publish {
-            at: waiter.map_or(nobody, |waiter| self.place(waiter.slot)),
+            at: waiter.map_or(self.nobody(), |waiter| self.place(waiter.slot)),
             token: waiter.map(|waiter| waiter.token),
             errand: Errand::Queue,
             from: from
                 .unwrap_or_else(|| Device { user: Default::default(), client: message.publisher.clone() }),
-            store_retained: message.retain,
+            store_retained: stamp,
             remember: waiter.and_then(|waiter| waiter.remember),
         };
-        self.to_bridge(&frame, Some(message));
+        self.tell_bridge(&frame, Some(message));
     }
 
     fn spread(&mut self, message: &Message, route: &Route) {
-        let chosen = choose_edges(route, &mut self.turn);
+        let chosen = choose_edges(route, &mut self.turns);
         for edge in 0..self.shared.settings.edges {
             let plain = route.edges & (1 << edge) != 0;
             let shares: Vec<_> = chosen
@@ -121,7 +128,7 @@ impl Edge {
             if edge == self.id {
                 self.deliver(message, plain, &shares);
             } else {
-                self.to_edge(edge, &ToEdge::Publish { plain, shares }, message);
+                self.tell_edge(edge, &ToEdge::Publish { plain, shares }, message);
             }
         }
     }
@@ -146,7 +153,7 @@ impl Edge {
         }
         for share in shares {
             if let Some(chosen) = self.groups.get_mut(share).and_then(Group::choose) {
-                self.deliver_all(&mut fan, &mut vec![chosen]);
+                self.deliver_all(&mut fan, &mut [chosen]);
             }
         }
     }
@@ -205,13 +212,16 @@ impl Edge {
         self.mark_dirty(slot);
     }
 
-    /// Retained messages for a new subscription.
-    pub(super) fn deliver_retained(&mut self, slot: u32, messages: Vec<(Arc<Message>, Subscriber)>) {
-        let now = self.now();
-        for (message, subscriber) in messages {
+    /// Retained messages for a new subscription: as many as the out buffer takes now, the others when it is drained.
+    pub(super) fn deliver_retained(&mut self, slot: u32) {
+        let (now, limit) = (self.now(), self.shared.settings.outbound_bytes / 2);
+        while let Some(Slot { link: Some(link), retained, .. }) = self.slots.get_mut(slot as usize)
+            && link.waiting() < limit
+            && let Some((message, subscriber)) = retained.pop_front()
+        {
             let qos = subscriber.qos.min(message.qos);
-            let ids = subscriber.id.as_slice();
-            self.deliver_one(slot, &mut Fanout::of_shared(&message, now), qos, true, ids, true);
+            let mut fan = Fanout::of_shared(&message, now);
+            self.deliver_one(slot, &mut fan, qos, true, subscriber.id.as_slice(), true);
         }
     }
 }
@@ -226,12 +236,15 @@ fn log_publish(door: Door, message: &Message) {
     }
 }
 
+type Turns = HashMap<(ByteString, ByteString), u64, RandomState>;
+
 /// One edge for each share group and filter: in turn, weighted by its members there.
-fn choose_edges(route: &Route, turn: &mut u64) -> Vec<(ByteString, ByteString, u8)> {
+fn choose_edges(route: &Route, turns: &mut Turns) -> Vec<(ByteString, ByteString, u8)> {
     let mut chosen = Vec::new();
     let mut shares: Vec<_> = route.shares.iter().collect();
     shares.sort_unstable();
     for same in shares.chunk_by(|a, b| (&a.0, &a.1) == (&b.0, &b.1)) {
+        let turn = turns.entry((same[0].0.clone(), same[0].1.clone())).or_default();
         *turn += 1;
         let members: u64 = same.iter().map(|(.., count)| u64::from(*count)).sum();
         let mut at = *turn % members.max(1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Edge;
-use crate::lane::{self, ToEdge};
+use crate::lane::{self, Source, ToEdge};
 use crate::message::Message;
 use crate::session::{Entry, Outcome};
 use crate::spine::Batch;
@@ -28,7 +28,7 @@ impl Edge {
             match lane::take::<ToEdge>(&mut frames) {
                 Ok(Some((head, message))) => self.handle_frame(head, message),
                 Ok(None) => return,
-                Err(error) => return tracing::error!(%error, sender = batch.sender, "batch unreadable"),
+                Err(error) => tracing::error!(%error, sender = batch.sender, "frame unreadable"),
             }
         }
     }
@@ -38,9 +38,10 @@ impl Edge {
             (ToEdge::Publish { plain, shares }, Some(message)) => self.deliver(&message, plain, &shares),
             (ToEdge::Entry { at, source, position, fetched, qos, retain, ids }, Some(message)) => {
                 let Some(slot) = self.slot_at(at) else { return };
-                let ids = SmallVec::from_vec(ids);
-                let entry = Entry { position, message: Arc::new(message), qos, retain, ids };
-                self.answered(slot, |session, now, wire| session.entry(source, entry, fetched, now, wire));
+                let message = Arc::new(self.for_owner(slot, source, &message));
+                let entry = Entry { position, message, qos, retain, ids: SmallVec::from_vec(ids) };
+                let from = (source, at.reader);
+                self.answered(slot, |session, now, wire| session.entry(from, entry, fetched, now, wire));
             }
             (ToEdge::Done { at, token, code, reason, user }, _) => {
                 let Some(slot) = self.slot_at(at) else { return };
@@ -50,14 +51,16 @@ impl Edge {
             }
             (ToEdge::Page { at, source, next, more }, _) => {
                 let Some(slot) = self.slot_at(at) else { return };
-                self.answered(slot, |session, now, wire| session.page(source, next, more, now, wire));
+                self.answered(slot, |session, now, wire| {
+                    session.page((source, at.reader), next, more, now, wire)
+                });
             }
             (ToEdge::Released { at, packet_id }, _) => {
                 let Some(slot) = self.slot_at(at) else { return };
                 self.answered(slot, |session, _, wire| session.released(packet_id, wire));
             }
-            (ToEdge::Credit { bytes }, _) => {
-                self.batches.owed = self.batches.owed.saturating_sub(bytes);
+            (ToEdge::Credit { total }, _) => {
+                self.batches.worked_off = total;
                 self.resume.notify_waiters();
             }
             (ToEdge::Heartbeat, _) => {}
@@ -65,10 +68,21 @@ impl Edge {
         }
     }
 
+    /// A stored message as its owner may have it. Rights are checked here because they may have changed since it was
+    /// queued, and because a wildcard may be wider than they are; what is not allowed is handed on as expired, so that
+    /// it is taken and not sent. Copied, because it may be kept for long and would keep the whole batch.
+    fn for_owner(&self, slot: u32, source: Source, message: &Message) -> Message {
+        let identity = &self.slots[slot as usize].identity;
+        let allowed = source == Source::Inbox || self.shared.policy.receive(identity, &message.topic);
+        let expires = if allowed { message.expires } else { Some(0) };
+        Message { expires, ..message.compact() }
+    }
+
     fn after_suback(&mut self, slot: u32, token: u64) {
         let Some(entry) = self.slots.get_mut(slot as usize) else { return };
         let Some(at) = entry.after_suback.iter().position(|(waits, _)| *waits == token) else { return };
         let (_, messages) = entry.after_suback.swap_remove(at);
-        self.deliver_retained(slot, messages);
+        entry.retained.extend(messages);
+        self.deliver_retained(slot);
     }
 }

@@ -6,7 +6,7 @@ use bytestring::ByteString;
 
 use super::{Edge, Subscriber};
 use crate::codec::{QoS, Subscribe, SubscribeOptions, Unsubscribe};
-use crate::lane::{Source, ToBridge};
+use crate::lane::{Place, Source, ToBridge};
 use crate::message::Message;
 use crate::routes::Want;
 use crate::session::Subscription;
@@ -34,12 +34,13 @@ impl Edge {
         let session = &mut self.slots[slot as usize].session;
         if !session.is_persistent() || kept.is_empty() {
             self.with_session(slot, |session, wire| session.subscribed(packet.packet_id, codes, None, wire));
-            return self.deliver_retained(slot, retained);
+            self.slots[slot as usize].retained.extend(retained);
+            return self.deliver_retained(slot);
         }
         let (token, device) = (session.next_token(), session.device.clone());
         self.slots[slot as usize].after_suback.push((token, retained));
         let at = self.place(slot);
-        self.to_bridge(&ToBridge::Subscribe { at, token, device, filters: kept, id: packet.id }, None);
+        self.tell_bridge(&ToBridge::Subscribe { at, token, device, filters: kept, id: packet.id }, None);
         self.with_session(slot, |session, wire| {
             session.subscribed(packet.packet_id, codes, Some(token), wire)
         });
@@ -117,7 +118,7 @@ impl Edge {
         if let Some(token) = token {
             let (at, device) = (self.place(slot), self.slots[slot as usize].session.device.clone());
             let filters = packet.filters.iter().map(|text| ByteString::from(&**text)).collect();
-            self.to_bridge(&ToBridge::Unsubscribe { at, token, device, filters }, None);
+            self.tell_bridge(&ToBridge::Unsubscribe { at, token, device, filters }, None);
         }
         self.with_session(slot, |session, wire| session.unsubscribed(packet.packet_id, codes, token, wire));
     }
@@ -190,12 +191,12 @@ impl Edge {
         let (at, persistent, source) = (self.place(slot), session.is_persistent(), Source::Inbox);
         match wanted {
             Some(qos) => {
-                self.slots[slot as usize].session.attach(source, qos);
-                self.to_bridge(&ToBridge::Attach { at, device, source, qos, persistent }, None);
+                let at = Place { reader: self.slots[slot as usize].session.attach(source, qos), ..at };
+                self.tell_bridge(&ToBridge::Attach { at, device, source, qos, persistent }, None);
             }
             None => {
                 self.slots[slot as usize].session.detach(source);
-                self.to_bridge(&ToBridge::Detach { at, device, source }, None);
+                self.tell_bridge(&ToBridge::Detach { at, device, source }, None);
             }
         }
     }

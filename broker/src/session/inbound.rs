@@ -54,8 +54,6 @@ struct Waiting {
     packet_id: u16,
     qos: QoS,
     outcome: Option<Outcome>,
-    /// The connection that asked is gone.
-    stale: bool,
 }
 
 impl Inbound {
@@ -70,7 +68,8 @@ impl Inbound {
 
     pub(super) fn suspend(&mut self) {
         self.aliases = Vec::new();
-        self.waiting.iter_mut().for_each(|waiting| waiting.stale = true);
+        // What a QoS 2 publish waits for is remembered in `unreleased`.
+        self.waiting.clear();
     }
 
     /// Publishes that wait for their PUBACK or PUBREC.
@@ -78,8 +77,15 @@ impl Inbound {
         self.waiting.len()
     }
 
+    /// Answers may be lost: a QoS 2 publish without one is forwarded again when the client repeats it. Gives back whether
+    /// the client waits for any.
+    pub(super) fn lose_answers(&mut self) -> bool {
+        self.unreleased.retain(|_, waits| waits.is_none());
+        !self.waiting.is_empty()
+    }
+
     fn wait(&mut self, token: u64, packet_id: u16, qos: QoS, outcome: Option<Outcome>) {
-        self.waiting.push_back(Waiting { token, packet_id, qos, outcome, stale: false });
+        self.waiting.push_back(Waiting { token, packet_id, qos, outcome });
     }
 }
 
@@ -170,12 +176,20 @@ impl Session {
 
     pub(super) fn publish_done(&mut self, token: u64, outcome: Outcome, wire: &mut Wire<'_>) {
         let Inbound { waiting, unreleased, .. } = &mut self.inbound;
+        let mut packet_id = None;
         for waiting in waiting.iter_mut().filter(|waiting| waiting.token == token) {
+            packet_id = Some(waiting.packet_id);
             waiting.outcome = Some(outcome.clone());
-            match unreleased.get_mut(&waiting.packet_id) {
-                Some(waits) if *waits == Some(token) && outcome.code < 0x80 => *waits = None,
-                Some(waits) if *waits == Some(token) => drop(unreleased.remove(&waiting.packet_id)),
-                _ => {}
+        }
+        // The connection that asked may be gone; then the token alone tells which one it was.
+        let by_token = || unreleased.iter().find(|(_, waits)| **waits == Some(token)).map(|(id, _)| *id);
+        if let Some(packet_id) = packet_id.or_else(by_token)
+            && unreleased.get(&packet_id) == Some(&Some(token))
+        {
+            if outcome.code < 0x80 {
+                unreleased.insert(packet_id, None);
+            } else {
+                unreleased.remove(&packet_id);
             }
         }
         self.answer_in_order(wire);
@@ -183,14 +197,11 @@ impl Session {
 
     fn answer_in_order(&mut self, wire: &mut Wire<'_>) {
         while let Some(Waiting { outcome: Some(_), .. }) = self.inbound.waiting.front() {
-            let Some(Waiting { packet_id, qos, outcome: Some(outcome), stale, .. }) =
+            let Some(Waiting { packet_id, qos, outcome: Some(outcome), .. }) =
                 self.inbound.waiting.pop_front()
             else {
                 return;
             };
-            if stale {
-                continue;
-            }
             // 3.1 and 3.1.1 have no way to refuse: an acknowledgement would be a lie, so the connection ends.
             if outcome.code >= 0x80 && !self.version.is_v5() {
                 let goodbye = if outcome.code == 0x87 { Goodbye::Denied } else { Goodbye::Busy };
@@ -235,6 +246,7 @@ mod tests {
         waiting_bytes: 1000,
         subscriptions: 2,
         topic_alias_maximum: 0,
+        out_bytes: 1_000_000,
         topics: TopicLimits { levels: 8, bytes: 100 },
     };
 

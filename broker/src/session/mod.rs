@@ -36,7 +36,7 @@ pub use reader::BUFFERED;
 pub use restored::RestoredSession;
 
 use inbound::Inbound;
-use outbound::Outbound;
+use outbound::{Line, Outbound};
 
 /// Sizes that bound a session; all of them settings.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +53,8 @@ pub struct SessionLimits {
     pub subscriptions: usize,
     /// Topic aliases that the client may use.
     pub topic_alias_maximum: u16,
+    /// Bytes in the out buffer beyond which deliveries at QoS 1 and 2 wait until it is drained.
+    pub out_bytes: usize,
     /// Depth and length of topics.
     pub topics: TopicLimits,
 }
@@ -194,7 +196,7 @@ impl Session {
     /// Goes on with a session that a new connection resumes: what was in flight is sent again, in order (§4.4).
     pub fn resume(&mut self, connect: &Connect, expiry: u32, now: Millis, wire: &mut Wire<'_>) {
         self.begin(connect, expiry, now);
-        self.outbound.resend(self.version, wire, now);
+        self.pump(now, wire);
     }
 
     /// The connection ended and the session lives on.
@@ -214,7 +216,12 @@ impl Session {
         self.problem_information = properties.request_problem_information;
         self.will = connect.will.clone().map(Box::new);
         let window = if self.version.is_v5() { properties.receive_maximum } else { u16::MAX };
-        self.outbound.begin(window.min(self.limits.inflight), self.is_persistent());
+        let line = Line {
+            version: self.version,
+            max_packet: self.maximum_packet_size,
+            max_out: self.limits.out_bytes,
+        };
+        self.outbound.begin(line, window.min(self.limits.inflight), self.is_persistent());
         self.inbound.begin();
     }
 
@@ -240,7 +247,7 @@ impl Session {
             Packet::Publish(publish) => self.handle_publish(publish, now, wire),
             Packet::PubAck(ack) => self.outbound.acknowledged(ack.packet_id, wire),
             Packet::PubRec(ack) if ack.reason >= 0x80 => self.outbound.acknowledged(ack.packet_id, wire),
-            Packet::PubRec(ack) => self.outbound.received(ack.packet_id, self.version, wire),
+            Packet::PubRec(ack) => self.outbound.received(ack.packet_id, wire),
             Packet::PubComp(ack) => self.outbound.completed(ack.packet_id, wire),
             Packet::PubRel(ack) => self.handle_pubrel(ack.packet_id, wire),
             Packet::Subscribe(packet) => self.handle_subscribe(packet, wire),
@@ -341,12 +348,27 @@ impl Session {
 
     /// A message that a subscription of this session matches, at the lower of both qualities of service.
     pub fn deliver(&mut self, fan: &mut Fanout<'_>, to: Delivery<'_>, wire: &mut Wire<'_>) -> Delivered {
-        self.outbound.deliver(self.version, self.maximum_packet_size, &self.limits, fan, to, wire)
+        self.outbound.deliver(&self.limits, fan, to, wire)
     }
 
-    /// Starts to read stored messages from a position on; the first page is on its way.
-    pub fn attach(&mut self, source: Source, qos: QoS) {
-        self.outbound.attach(source, qos);
+    /// Starts to read stored messages; the first page has to be asked for in the name of the number given back.
+    pub fn attach(&mut self, source: Source, qos: QoS) -> u32 {
+        self.outbound.attach(source, qos)
+    }
+
+    /// The number of the reader of a source; 0 if there is none.
+    pub fn reader_number(&self, source: Source) -> u32 {
+        self.outbound.reader_number(source)
+    }
+
+    /// The out buffer is drained: goes on with what waited for that.
+    pub fn drained(&mut self, now: Millis, wire: &mut Wire<'_>) {
+        self.pump(now, wire);
+    }
+
+    /// Whether something waits for [`Session::drained`].
+    pub fn is_held_back(&self) -> bool {
+        self.outbound.is_held_back()
     }
 
     /// Ends reading; what is in flight stays in flight.
@@ -360,29 +382,37 @@ impl Session {
     }
 
     /// A stored message.
-    pub fn entry(&mut self, source: Source, entry: Entry, fetched: bool, now: Millis, wire: &mut Wire<'_>) {
-        self.outbound.entry(source, entry, fetched);
+    pub fn entry(
+        &mut self,
+        from: (Source, u32),
+        entry: Entry,
+        fetched: bool,
+        now: Millis,
+        wire: &mut Wire<'_>,
+    ) {
+        self.outbound.entry(from.0, from.1, entry, fetched);
         self.pump(now, wire);
     }
 
     /// The end of a page of stored messages.
-    pub fn page(&mut self, source: Source, next: u64, more: bool, now: Millis, wire: &mut Wire<'_>) {
-        self.outbound.page(source, next, more);
+    pub fn page(&mut self, from: (Source, u32), next: u64, more: bool, now: Millis, wire: &mut Wire<'_>) {
+        self.outbound.page(from.0, from.1, next, more);
         self.pump(now, wire);
     }
 
-    /// Something may have been lost on the spine: read again what comes next.
+    /// Something may have been lost on the spine: read again what comes next, and ask again for what was not answered. A
+    /// client whose answers may be lost has to come back and ask itself.
     pub fn behind(&mut self, now: Millis, wire: &mut Wire<'_>) {
-        self.outbound.behind();
+        self.outbound.behind(wire);
         self.pump(now, wire);
-        if !self.answers.is_empty() || self.inbound.unanswered() > 0 {
+        if !self.answers.is_empty() || self.inbound.lose_answers() {
             close(wire, Goodbye::Busy);
         }
     }
 
     /// The bridge remembers that a QoS 2 message arrived.
     pub fn released(&mut self, packet_id: u16, wire: &mut Wire<'_>) {
-        self.outbound.released(packet_id, self.version, wire);
+        self.outbound.released(packet_id, wire);
     }
 
     /// When [`Session::handle_timeout`] wants to be called: at the end of one and a half keep-alive times (§3.1.2.10).
@@ -398,7 +428,7 @@ impl Session {
     }
 
     fn pump(&mut self, now: Millis, wire: &mut Wire<'_>) {
-        self.outbound.pump(self.version, self.maximum_packet_size, &self.device.client, now, wire);
+        self.outbound.pump(&self.device.client, now, wire);
     }
 
     fn send_ack(&self, kind: AckKind, packet_id: u16, outcome: &Outcome, wire: &mut Wire<'_>) {

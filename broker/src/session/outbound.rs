@@ -48,15 +48,38 @@ pub struct Entry {
 
 #[derive(Debug, Default)]
 pub(super) struct Outbound {
+    line: Line,
     window: usize,
     /// Whether messages in flight are kept to be sent again.
     keep: bool,
     last_id: u16,
     in_flight: VecDeque<InFlight>,
+    /// How many of those, from the front, this connection has been sent: after a resume it catches up.
+    caught_up: usize,
+    /// Something waits only because the out buffer is full.
+    held_back: bool,
+    /// Counts the readers that there were.
+    readers: u32,
     waiting: VecDeque<Parcel>,
     waiting_bytes: usize,
     queue: Option<Box<Reader>>,
     inbox: Option<Box<Reader>>,
+}
+
+/// What one connection takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line {
+    pub version: Version,
+    /// Bytes of a packet.
+    pub max_packet: usize,
+    /// Bytes that may wait in the out buffer before nothing more is put there.
+    pub max_out: usize,
+}
+
+impl Default for Line {
+    fn default() -> Line {
+        Line { version: Version::V311, max_packet: usize::MAX, max_out: usize::MAX }
+    }
 }
 
 #[derive(Debug)]
@@ -88,9 +111,11 @@ struct Parcel {
 }
 
 impl Outbound {
-    pub(super) fn begin(&mut self, window: u16, keep: bool) {
+    pub(super) fn begin(&mut self, line: Line, window: u16, keep: bool) {
+        self.line = line;
         self.window = usize::from(window);
         self.keep = keep;
+        self.caught_up = 0;
     }
 
     pub(super) fn suspend(&mut self, lives_on: bool) {
@@ -104,50 +129,76 @@ impl Outbound {
         }
     }
 
-    /// Sends again what is in flight, in the order in which it was sent (§4.4, §4.6).
-    pub(super) fn resend(&mut self, version: Version, wire: &mut Wire<'_>, now: Millis) {
-        for flight in &self.in_flight {
-            match (flight.stage, &flight.parcel, flight.stored) {
-                (Stage::Sent, Some(parcel), _) => {
-                    let shape = shape(version.is_v5(), parcel.qos, parcel.retain);
-                    let mut fan = Fanout::of_shared(&parcel.message, now);
-                    fan.write(wire.out, shape, flight.packet_id, true, &parcel.ids, usize::MAX);
-                }
+    /// Sends again what is in flight, in the order in which it was sent (§4.4, §4.6), as far as window and out buffer
+    /// of this connection go; `true` once it has caught up.
+    fn catch_up(&mut self, now: Millis, wire: &mut Wire<'_>) -> bool {
+        while self.caught_up < self.in_flight.len() && self.caught_up < self.window && self.has_room(wire) {
+            let flight = &self.in_flight[self.caught_up];
+            let packet_id = flight.packet_id;
+            let sent = match (flight.stage, &flight.parcel, flight.stored) {
+                (Stage::Sent, Some(parcel), _) => write(&self.line, parcel, packet_id, true, now, wire),
                 (Stage::Recording, _, Some((_, position))) => {
-                    wire.commands.push(Command::Received { position, packet_id: flight.packet_id });
+                    wire.commands.push(Command::Received { position, packet_id });
+                    true
                 }
-                (Stage::Released, ..) => send_pubrel(version, flight.packet_id, wire),
-                _ => {}
+                (Stage::Released, ..) => {
+                    send_pubrel(self.line.version, packet_id, wire);
+                    true
+                }
+                _ => true,
+            };
+            self.caught_up += 1;
+            if !sent {
+                // This connection does not take the size (§3.1.2.11.4): as if it had been acknowledged.
+                self.acknowledged(packet_id, wire);
             }
         }
+        self.caught_up >= self.in_flight.len()
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Nothing is put into an out buffer that is full; what waits goes on when it is drained.
+    fn has_room(&mut self, wire: &Wire<'_>) -> bool {
+        self.held_back = wire.out.len() >= self.line.max_out;
+        !self.held_back
+    }
+
+    /// Whether something waits only for the out buffer to be drained.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.held_back
+    }
+
     pub(super) fn deliver(
         &mut self,
-        version: Version,
-        max: usize,
         limits: &SessionLimits,
         fan: &mut Fanout<'_>,
         to: Delivery<'_>,
         wire: &mut Wire<'_>,
     ) -> Delivered {
+        let shape = shape(self.line.version.is_v5(), to.qos, to.retain);
         if to.qos == QoS::AtMostOnce {
-            let sent = fan.write(wire.out, shape(version.is_v5(), to.qos, to.retain), 0, false, to.ids, max);
+            let sent = fan.write(wire.out, shape, 0, false, to.ids, self.line.max_packet);
             return if sent { Delivered::Sent } else { Delivered::TooLarge };
         }
-        if !self.waiting.is_empty() || self.is_full() {
-            return self.wait(limits, fan, to);
-        }
-        let Some(packet_id) = self.free_id() else { return self.wait(limits, fan, to) };
-        let shape = shape(version.is_v5(), to.qos, to.retain);
-        if !fan.write(wire.out, shape, packet_id, false, to.ids, max) {
+        let in_turn = self.waiting.is_empty() && self.caught_up >= self.in_flight.len() && !self.is_full();
+        let id = if in_turn && self.has_room(wire) { self.free_id() } else { None };
+        let Some(packet_id) = id else { return self.wait(limits, fan, to) };
+        if !fan.write(wire.out, shape, packet_id, false, to.ids, self.line.max_packet) {
             return Delivered::TooLarge;
         }
         self.last_id = packet_id;
         let parcel = self.keep.then(|| parcel(fan, to));
-        self.in_flight.push_back(InFlight { packet_id, stage: Stage::Sent, stored: None, parcel });
+        self.fly(InFlight { packet_id, stage: Stage::Sent, stored: None, parcel });
         Delivered::Sent
+    }
+
+    fn fly(&mut self, flight: InFlight) {
+        self.in_flight.push_back(flight);
+        self.caught_up += 1;
+    }
+
+    fn land(&mut self, at: usize) -> Option<InFlight> {
+        self.caught_up -= usize::from(at < self.caught_up);
+        self.in_flight.remove(at)
     }
 
     fn wait(&mut self, limits: &SessionLimits, fan: &mut Fanout<'_>, to: Delivery<'_>) -> Delivered {
@@ -178,32 +229,27 @@ impl Outbound {
         (oldest.map(|flight| flight.packet_id) != Some(id)).then_some(id)
     }
 
-    /// Fills the window: first what waited, then stored messages.
-    pub(super) fn pump(&mut self, version: Version, max: usize, me: &str, now: Millis, wire: &mut Wire<'_>) {
-        while !self.is_full() && !self.waiting.is_empty() {
+    /// Fills the window: first what an earlier connection left, then what waited, then stored messages.
+    pub(super) fn pump(&mut self, me: &str, now: Millis, wire: &mut Wire<'_>) {
+        if !self.catch_up(now, wire) {
+            return;
+        }
+        while !self.is_full() && !self.waiting.is_empty() && self.has_room(wire) {
             let Some(packet_id) = self.free_id() else { break };
             let Some(next) = self.waiting.pop_front() else { break };
             self.waiting_bytes = self.waiting_bytes.saturating_sub(next.message.payload.len());
             if !next.message.is_expired(now) {
                 self.last_id = packet_id;
-                self.send(version, max, packet_id, next, None, now, wire);
+                self.send(packet_id, next, None, now, wire);
             }
         }
-        self.pump_reader(Source::Queue, version, max, me, now, wire);
-        self.pump_reader(Source::Inbox, version, max, me, now, wire);
+        self.pump_reader(Source::Queue, me, now, wire);
+        self.pump_reader(Source::Inbox, me, now, wire);
     }
 
-    fn pump_reader(
-        &mut self,
-        source: Source,
-        version: Version,
-        max: usize,
-        me: &str,
-        now: Millis,
-        wire: &mut Wire<'_>,
-    ) {
+    fn pump_reader(&mut self, source: Source, me: &str, now: Millis, wire: &mut Wire<'_>) {
         let Some(mut reader) = self.reader_mut(source).take() else { return };
-        while let Some(entry) = reader.peek() {
+        while let (Some(entry), true) = (reader.peek(), self.has_room(wire)) {
             let tracked = entry.qos != QoS::AtMostOnce;
             let mine = source == Source::Inbox && *entry.message.publisher == *me;
             let packet_id = match source {
@@ -221,8 +267,9 @@ impl Outbound {
             if packet_id >= FIRST_FREE_ID {
                 self.last_id = packet_id;
             }
-            // What is not sent counts as taken: it is the sender's own, has expired, or is larger than the client takes.
-            if skip || !self.send(version, max, packet_id, parcel, Some((source, position)), now, wire) {
+            // What is not sent counts as taken: it is the sender's own, has expired, is not for them any more, or is larger
+            // than the client takes.
+            if skip || !self.send(packet_id, parcel, Some((source, position)), now, wire) {
                 reader.taken(position, wire);
             }
         }
@@ -230,29 +277,18 @@ impl Outbound {
         *self.reader_mut(source) = Some(reader);
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn send(
         &mut self,
-        version: Version,
-        max: usize,
         packet_id: u16,
         parcel: Parcel,
         stored: Option<(Source, u64)>,
         now: Millis,
         wire: &mut Wire<'_>,
     ) -> bool {
-        let shape = shape(version.is_v5(), parcel.qos, parcel.retain);
-        let sent = Fanout::of_shared(&parcel.message, now).write(
-            wire.out,
-            shape,
-            packet_id,
-            false,
-            &parcel.ids,
-            max,
-        );
+        let sent = write(&self.line, &parcel, packet_id, false, now, wire);
         if sent && parcel.qos != QoS::AtMostOnce {
             let parcel = self.keep.then_some(parcel);
-            self.in_flight.push_back(InFlight { packet_id, stage: Stage::Sent, stored, parcel });
+            self.fly(InFlight { packet_id, stage: Stage::Sent, stored, parcel });
         }
         sent
     }
@@ -260,12 +296,13 @@ impl Outbound {
     /// PUBACK, or a PUBREC that refuses: the message is done with.
     pub(super) fn acknowledged(&mut self, packet_id: u16, wire: &mut Wire<'_>) {
         let Some(at) = self.position(packet_id, Stage::Sent) else { return };
-        let stored = self.in_flight.remove(at).and_then(|flight| flight.stored);
+        let stored = self.land(at).and_then(|flight| flight.stored);
         self.taken(stored, wire);
     }
 
     /// PUBREC: the message is the client's now.
-    pub(super) fn received(&mut self, packet_id: u16, version: Version, wire: &mut Wire<'_>) {
+    pub(super) fn received(&mut self, packet_id: u16, wire: &mut Wire<'_>) {
+        let version = self.line.version;
         let Some(at) = self.position(packet_id, Stage::Sent) else {
             if self.position(packet_id, Stage::Recording).is_none() {
                 // Known or not, PUBREL is the answer; an unknown one says so in MQTT 5 (§3.6.2.1).
@@ -286,7 +323,8 @@ impl Outbound {
         }
     }
 
-    pub(super) fn released(&mut self, packet_id: u16, version: Version, wire: &mut Wire<'_>) {
+    pub(super) fn released(&mut self, packet_id: u16, wire: &mut Wire<'_>) {
+        let version = self.line.version;
         if let Some(at) = self.position(packet_id, Stage::Recording) {
             self.in_flight[at].stage = Stage::Released;
             send_pubrel(version, packet_id, wire);
@@ -296,7 +334,7 @@ impl Outbound {
     /// PUBCOMP.
     pub(super) fn completed(&mut self, packet_id: u16, wire: &mut Wire<'_>) {
         let Some(at) = self.position(packet_id, Stage::Released) else { return };
-        let stored = self.in_flight.remove(at).and_then(|flight| flight.stored);
+        let stored = self.land(at).and_then(|flight| flight.stored);
         if let Some((Source::Queue, position)) = stored {
             if let Some(reader) = &mut self.queue {
                 reader.free(position);
@@ -330,11 +368,24 @@ impl Outbound {
         self.in_flight.iter().position(|flight| flight.packet_id == packet_id && flight.stage == stage)
     }
 
-    pub(super) fn attach(&mut self, source: Source, qos: QoS) {
+    pub(super) fn attach(&mut self, source: Source, qos: QoS) -> u32 {
+        self.readers = self.readers.wrapping_add(1);
+        let number = self.readers;
         let in_flight = self.in_flight.iter().filter_map(|flight| flight.stored);
         let positions = in_flight.filter(|(from, _)| *from == source).map(|(_, position)| position);
-        let reader = Reader::new(source, qos, positions);
+        let reader = Reader::new(source, qos, number, positions);
         *self.reader_mut(source) = Some(Box::new(reader));
+        number
+    }
+
+    /// The reader of a source, if it is the one with this number.
+    fn reader_if(&mut self, source: Source, number: u32) -> Option<&mut Reader> {
+        self.reader_mut(source).as_deref_mut().filter(|reader| reader.number == number)
+    }
+
+    pub(super) fn reader_number(&self, source: Source) -> u32 {
+        let reader = if source == Source::Queue { &self.queue } else { &self.inbox };
+        reader.as_ref().map_or(0, |reader| reader.number)
     }
 
     pub(super) fn detach(&mut self, source: Source) {
@@ -346,19 +397,24 @@ impl Outbound {
         reader.as_ref().map(|reader| reader.qos)
     }
 
-    pub(super) fn entry(&mut self, source: Source, entry: Entry, fetched: bool) {
-        if let Some(reader) = self.reader_mut(source) {
+    pub(super) fn entry(&mut self, source: Source, number: u32, entry: Entry, fetched: bool) {
+        if let Some(reader) = self.reader_if(source, number) {
             reader.entry(entry, fetched);
         }
     }
 
-    pub(super) fn page(&mut self, source: Source, next: u64, more: bool) {
-        if let Some(reader) = self.reader_mut(source) {
+    pub(super) fn page(&mut self, source: Source, number: u32, next: u64, more: bool) {
+        if let Some(reader) = self.reader_if(source, number) {
             reader.page(next, more);
         }
     }
 
-    pub(super) fn behind(&mut self) {
+    pub(super) fn behind(&mut self, wire: &mut Wire<'_>) {
+        for flight in self.in_flight.iter().filter(|flight| flight.stage == Stage::Recording) {
+            if let Some((_, position)) = flight.stored {
+                wire.commands.push(Command::Received { position, packet_id: flight.packet_id });
+            }
+        }
         [&mut self.queue, &mut self.inbox].into_iter().flatten().for_each(|reader| reader.behind());
     }
 
@@ -379,6 +435,12 @@ impl super::Session {
 
 fn parcel(fan: &mut Fanout<'_>, to: Delivery<'_>) -> Parcel {
     Parcel { message: fan.shared(), qos: to.qos, retain: to.retain, ids: SmallVec::from_slice(to.ids) }
+}
+
+fn write(line: &Line, parcel: &Parcel, packet_id: u16, dup: bool, now: Millis, wire: &mut Wire<'_>) -> bool {
+    let shape = shape(line.version.is_v5(), parcel.qos, parcel.retain);
+    let mut fan = Fanout::of_shared(&parcel.message, now);
+    fan.write(wire.out, shape, packet_id, dup, &parcel.ids, line.max_packet)
 }
 
 fn send_pubrel(version: Version, packet_id: u16, wire: &mut Wire<'_>) {

@@ -20,6 +20,8 @@ const QUEUE_IDS: u64 = 0x7fff;
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) qos: QoS,
+    /// Tells it from the readers before it: a page that was asked for by one of those is not for this one.
+    pub(super) number: u32,
     source: Source,
     /// The next position that is not in the buffer yet; 0 until the first page has told where to begin.
     expected: u64,
@@ -35,11 +37,12 @@ pub(super) struct Reader {
 
 impl Reader {
     /// The bridge is sending the first page. `in_flight` are positions that an earlier connection left unacknowledged.
-    pub(super) fn new(source: Source, qos: QoS, in_flight: impl Iterator<Item = u64>) -> Reader {
+    pub(super) fn new(source: Source, qos: QoS, number: u32, in_flight: impl Iterator<Item = u64>) -> Reader {
         let handed_out =
             in_flight.filter(|position| *position > 0).map(|position| (position, false)).collect();
         Reader {
             qos,
+            number,
             source,
             expected: 0,
             buffered: VecDeque::new(),
@@ -169,7 +172,7 @@ mod tests {
 
     #[test]
     fn an_entry_acknowledged_while_its_page_was_on_the_way_is_not_sent_again() {
-        let mut reader = Reader::new(Source::Queue, QoS::ExactlyOnce, [1, 2].into_iter());
+        let mut reader = Reader::new(Source::Queue, QoS::ExactlyOnce, 1, [1, 2].into_iter());
         taken(&mut reader, 1);
         for position in 1..=3 {
             reader.entry(entry(position), true);
@@ -180,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_inbox_cursor_does_not_pass_an_older_entry_that_was_handed_out_later() {
-        let mut reader = Reader::new(Source::Inbox, QoS::AtLeastOnce, [1, 3].into_iter());
+        let mut reader = Reader::new(Source::Inbox, QoS::AtLeastOnce, 1, [1, 3].into_iter());
         for position in 1..=3 {
             reader.entry(entry(position), true);
         }

@@ -16,6 +16,7 @@ const LIMITS: SessionLimits = SessionLimits {
     waiting_bytes: 1000,
     subscriptions: 2,
     topic_alias_maximum: 2,
+    out_bytes: 1_000_000,
     topics: TopicLimits { levels: 8, bytes: 100 },
 };
 
@@ -80,11 +81,13 @@ impl Desk {
     fn entry(&mut self, source: Source, position: u64, qos: QoS, fetched: bool) {
         let entry =
             Entry { position, message: Arc::new(message("m")), qos, retain: false, ids: SmallVec::new() };
-        self.act(|session, wire| session.entry(source, entry, fetched, 0, wire));
+        let from = (source, self.session.reader_number(source));
+        self.act(|session, wire| session.entry(from, entry, fetched, 0, wire));
     }
 
     fn page(&mut self, source: Source, next: u64, more: bool) {
-        self.act(|session, wire| session.page(source, next, more, 0, wire));
+        let from = (source, self.session.reader_number(source));
+        self.act(|session, wire| session.page(from, next, more, 0, wire));
     }
 
     fn ack(&mut self, kind: fn(Ack) -> Packet, packet_id: u16) {
@@ -323,7 +326,8 @@ fn the_sending_device_does_not_get_its_own_message_back() {
     let own = Message { publisher: "phone".into(), ..message("mine") };
     let entry =
         Entry { position: 1, message: Arc::new(own), qos: AtLeastOnce, retain: false, ids: SmallVec::new() };
-    desk.act(|session, wire| session.entry(Source::Inbox, entry, true, 0, wire));
+    let from = (Source::Inbox, desk.session.reader_number(Source::Inbox));
+    desk.act(|session, wire| session.entry(from, entry, true, 0, wire));
     assert_eq!(desk.heard(), []);
     assert_eq!(desk.commands(), [Command::Taken { source: Source::Inbox, position: 1 }]);
 }
@@ -397,6 +401,49 @@ fn goodbye_with_and_without_will() {
     let mut desk = desk(Version::V5, 0);
     desk.packet(Packet::Disconnect(Disconnect { reason: 0, session_expiry: Some(5) }));
     assert!(matches!(desk.commands()[0], Command::Close(Goodbye::Malformed(0x82, _))));
+}
+
+#[test]
+fn a_page_for_an_earlier_reader_is_not_taken_for_the_first_page_of_this_one() {
+    let mut desk = desk(Version::V311, 100);
+    let earlier = desk.session.attach(Source::Inbox, AtLeastOnce);
+    desk.session.suspend();
+    desk.act(|session, wire| session.resume(&connect(Version::V311), 100, 0, wire));
+    desk.session.attach(Source::Inbox, AtLeastOnce);
+    let stale = Entry {
+        position: 9,
+        message: Arc::new(message("m")),
+        qos: AtLeastOnce,
+        retain: false,
+        ids: SmallVec::new(),
+    };
+    desk.act(|session, wire| session.entry((Source::Inbox, earlier), stale, true, 0, wire));
+    desk.act(|session, wire| session.page((Source::Inbox, earlier), 10, false, 0, wire));
+    assert_eq!(desk.heard(), []);
+    desk.entry(Source::Inbox, 1, AtLeastOnce, true);
+    assert_eq!(desk.heard().len(), 1, "the cursor did not jump");
+}
+
+#[test]
+fn a_full_out_buffer_holds_back_what_is_owed_until_it_is_drained() {
+    let limits = SessionLimits { out_bytes: 3, ..LIMITS };
+    let session = Session::new(device(), &connect(Version::V311), 100, limits, 0);
+    let mut desk = Desk { session, out: OutBuffer::default(), commands: Vec::new(), now: 0 };
+    desk.session.attach(Source::Queue, AtLeastOnce);
+    for position in 1..=3 {
+        desk.entry(Source::Queue, position, AtLeastOnce, true);
+    }
+    for id in [2, 3, 4] {
+        assert_eq!(desk.heard(), [(0x32, id)], "one fills it");
+        desk.act(|session, wire| session.drained(0, wire));
+    }
+    assert!(!desk.session.is_held_back());
+    desk.session.suspend();
+    desk.act(|session, wire| session.resume(&connect(Version::V311), 100, 0, wire));
+    for id in [2, 3, 4] {
+        assert_eq!(desk.heard(), [(0x3a, id)], "and so it is when they are sent again");
+        desk.act(|session, wire| session.drained(0, wire));
+    }
 }
 
 #[test]
