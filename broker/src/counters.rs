@@ -22,6 +22,8 @@ macro_rules! counters {
 counters! {
     /// Connections that are open now.
     connections: "gauge",
+    /// Connections that have not logged in yet.
+    handshakes: "gauge",
     /// Connections that logged in.
     connections_total: "counter",
     /// Connections that were refused.

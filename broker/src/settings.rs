@@ -69,7 +69,7 @@ impl Settings {
             door: websocket::Door {
                 path: config.listen.websocket_path.clone(),
                 origins: config.listen.websocket_origins.clone(),
-                max_bytes: limits.packet_bytes,
+                max_bytes: limits.packet_before_login_bytes,
             },
             edges,
             connections: limits.connections,

@@ -152,6 +152,15 @@ impl WebSocket {
         Ok(())
     }
 
+    /// Another bound for frames and messages, once it is known who sends them.
+    pub fn set_max_bytes(&mut self, max_bytes: usize) {
+        if let State::Open(frames) = &mut self.state {
+            frames.set_config(|config| {
+                *config = config.max_frame_size(Some(max_bytes)).max_message_size(Some(max_bytes));
+            });
+        }
+    }
+
     /// Puts MQTT bytes into one binary frame.
     pub fn send(&mut self, plain: Bytes) {
         if let State::Open(frames) = &mut self.state {

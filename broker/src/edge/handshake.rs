@@ -19,8 +19,8 @@ use crate::websocket::WebSocket;
 
 /// A client that may come in, on its way to its home edge.
 pub struct Arrival {
-    /// The socket; it belongs to no runtime while it moves.
-    pub stream: std::net::TcpStream,
+    /// The socket.
+    pub stream: Carried,
     /// What is in front of MQTT.
     pub websocket: Option<Box<WebSocket>>,
     /// Knows the version by now.
@@ -35,6 +35,25 @@ pub struct Arrival {
     pub identity: Identity,
     /// Where from.
     pub peer: SocketAddr,
+}
+
+/// A socket, in the runtime of this edge or in none while it moves to another one.
+pub enum Carried {
+    /// Accepted here.
+    Here(TcpStream),
+    /// On its way.
+    Moving(std::net::TcpStream),
+}
+
+impl Arrival {
+    /// Takes the socket out of this edge's runtime; nothing if the system refuses.
+    pub fn pack(self) -> Option<Arrival> {
+        let stream = match self.stream {
+            Carried::Here(stream) => Carried::Moving(stream.into_std().ok()?),
+            moving => moving,
+        };
+        Some(Arrival { stream, ..self })
+    }
 }
 
 /// Reads the CONNECT and has it checked; nothing if the client is not let in. Takes as long as the client does: the
@@ -136,8 +155,11 @@ impl Newcomer {
         match login {
             Ok(identity) => {
                 self.decoder.set_limits(shared.settings.after_login);
+                if let Some(websocket) = &mut self.websocket {
+                    websocket.set_max_bytes(shared.settings.after_login.packet_bytes);
+                }
                 let Newcomer { stream, websocket, decoder, plain: rest, .. } = self;
-                let stream = stream.into_std().ok()?;
+                let stream = Carried::Here(stream);
                 Some(Arrival { stream, websocket, decoder, rest, connect, assigned, identity, peer })
             }
             Err((code, reason)) => {

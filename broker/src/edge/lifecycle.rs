@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use tokio::net::TcpStream;
 
+use super::handshake::Carried;
 use super::link::{self, LINGER, Link};
 use super::{Arrival, Edge, Slot, Timer};
 use crate::clock::Millis;
@@ -25,7 +26,10 @@ impl Edge {
     /// Lets a client in whose login was checked: answers CONNECT and gives back the connection to read from.
     pub(super) fn adopt(&mut self, arrival: Arrival) -> Option<(u32, u64, Rc<TcpStream>)> {
         let Arrival { stream, websocket, decoder, rest, connect, assigned, identity, peer } = arrival;
-        let stream = Rc::new(TcpStream::from_std(stream).ok()?);
+        let stream = Rc::new(match stream {
+            Carried::Here(stream) => stream,
+            Carried::Moving(stream) => TcpStream::from_std(stream).ok()?,
+        });
         self.last_link += 1;
         let number = self.last_link;
         let mut link = Link::new(number, stream.clone(), websocket, decoder, rest);
@@ -191,7 +195,9 @@ impl Edge {
         let (device, kind, expiry) =
             (entry.identity.device.clone(), entry.identity.kind.clone(), entry.session.expiry);
         let persistent = entry.session.is_persistent();
-        self.tell_bridge(&ToBridge::Open { at, device: device.clone(), kind, expiry, fresh }, None);
+        if self.concerns_bridge(slot) || !fresh {
+            self.tell_bridge(&ToBridge::Open { at, device: device.clone(), kind, expiry, fresh }, None);
+        }
         if persistent || !fresh {
             let (source, qos) = (Source::Queue, QoS::ExactlyOnce);
             let at = Place { reader: self.slots[slot as usize].session.attach(source, qos), ..at };
@@ -201,6 +207,13 @@ impl Edge {
         self.shared.counters.connections.add(1);
         self.set_keep_alive(slot);
         self.mark_dirty(slot);
+    }
+
+    /// Who has neither presence, nor an inbox, nor a session that is kept leaves nothing with the bridge: nameless clients
+    /// that come and go.
+    fn concerns_bridge(&self, slot: u32) -> bool {
+        let entry = self.slots.get(slot as usize);
+        entry.is_some_and(|entry| entry.durable || !entry.identity.device.user.starts_with('~'))
     }
 
     fn set_keep_alive(&mut self, slot: u32) {
@@ -222,6 +235,7 @@ impl Edge {
 
     /// Ends a connection. The session stays if it outlives it.
     pub(super) fn end(&mut self, slot: u32, goodbye: Goodbye) {
+        let concerns_bridge = self.concerns_bridge(slot);
         let Some(entry) = self.slots.get_mut(slot as usize) else { return };
         let Some(mut link) = entry.link.take() else { return };
         entry.session.say_goodbye(goodbye, &mut link.out);
@@ -243,7 +257,9 @@ impl Edge {
         for subscription in &subscriptions {
             self.index_live(slot, subscription, false, false);
         }
-        self.tell_bridge(&ToBridge::Close { at, device, how, expiry }, None);
+        if concerns_bridge {
+            self.tell_bridge(&ToBridge::Close { at, device, how, expiry }, None);
+        }
         self.schedule_will(slot, will.filter(|_| goodbye.fires_will()));
         if expiry == 0 {
             self.remove(slot);

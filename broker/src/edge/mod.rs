@@ -195,6 +195,11 @@ impl Edge {
         Turn::Over
     }
 
+    /// Whether a packet came along with the CONNECT.
+    fn has_packet(&mut self, slot: u32, number: u64) -> bool {
+        self.link(slot, number).is_some_and(|link| link.has_packet())
+    }
+
     /// Reading pauses while too many answers are owed to this client, or too many bytes by the bridge, or while it does
     /// not read what it has been sent.
     fn may_read(&self, slot: u32) -> bool {

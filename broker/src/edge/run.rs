@@ -80,7 +80,7 @@ async fn live(parts: EdgeParts) -> Result<(), SpineError> {
     let dead = Rc::new(Notify::new());
     let mut tasks = tokio::task::JoinSet::new();
     for listener in listeners {
-        tasks.spawn_local(accept(listener, shared.clone(), edges.clone()));
+        tasks.spawn_local(accept(listener, edge.clone(), shared.clone(), edges.clone()));
     }
     spawn_local(flush(edge.clone(), dead.clone()));
     spawn_local(tick(edge.clone()));
@@ -104,7 +104,12 @@ async fn live(parts: EdgeParts) -> Result<(), SpineError> {
     Ok(())
 }
 
-async fn accept(listener: Listener, shared: Arc<Shared>, edges: Vec<mpsc::Sender<Mail>>) {
+async fn accept(
+    listener: Listener,
+    edge: Rc<RefCell<Edge>>,
+    shared: Arc<Shared>,
+    edges: Vec<mpsc::Sender<Mail>>,
+) {
     let socket = match TcpListener::from_std(listener.socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "listener unusable"),
@@ -112,9 +117,8 @@ async fn accept(listener: Listener, shared: Arc<Shared>, edges: Vec<mpsc::Sender
     loop {
         match socket.accept().await {
             Ok((stream, peer)) => {
-                // Our own coalescing decides what goes into one segment.
-                let _ = stream.set_nodelay(true);
-                spawn_local(welcome(stream, peer, listener.door, shared.clone(), edges.clone()));
+                let newcomer = Newcomer { stream, peer, door: listener.door };
+                spawn_local(welcome(newcomer, edge.clone(), shared.clone(), edges.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
@@ -124,24 +128,57 @@ async fn accept(listener: Listener, shared: Arc<Shared>, edges: Vec<mpsc::Sender
     }
 }
 
-/// Reads the CONNECT within the deadline and sends the client to its home.
-async fn welcome(
+struct Newcomer {
     stream: TcpStream,
     peer: SocketAddr,
     door: Door,
+}
+
+/// Whoever has not logged in counts as well: a flood of half open connections is bounded like one of clients.
+async fn welcome(
+    newcomer: Newcomer,
+    edge: Rc<RefCell<Edge>>,
     shared: Arc<Shared>,
     edges: Vec<mpsc::Sender<Mail>>,
 ) {
+    let counters = &shared.counters;
+    let open = counters.connections.get() + counters.handshakes.get();
+    if open >= shared.settings.connections as u64 {
+        return counters.connections_refused_total.add(1);
+    }
+    counters.handshakes.add(1);
+    let received = receive(newcomer, &shared).await;
+    counters.handshakes.sub(1);
+    if let Some(arrival) = received {
+        send_home(arrival, &edge, &shared, &edges).await;
+    }
+}
+
+/// Reads the CONNECT within the deadline.
+async fn receive(newcomer: Newcomer, shared: &Arc<Shared>) -> Option<Arrival> {
+    let Newcomer { stream, peer, door } = newcomer;
     let deadline = shared.settings.connect_deadline;
-    let Ok(received) =
-        tokio::time::timeout(deadline, handshake::receive(stream, peer, door, shared.clone())).await
-    else {
+    let received =
+        tokio::time::timeout(deadline, handshake::receive(stream, peer, door, shared.clone())).await;
+    if received.is_err() {
         shared.counters.connections_refused_total.add(1);
-        return tracing::debug!(%peer, "no CONNECT within the deadline");
-    };
-    if let Some(arrival) = received
-        && let Some(home) = edges.get(usize::from(shared.home_of(&arrival.connect.client_id)))
-    {
+        tracing::debug!(%peer, "no CONNECT within the deadline");
+    }
+    received.ok().flatten()
+}
+
+async fn send_home(
+    arrival: Arrival,
+    edge: &Rc<RefCell<Edge>>,
+    shared: &Shared,
+    edges: &[mpsc::Sender<Mail>],
+) {
+    let home = shared.home_of(&arrival.connect.client_id);
+    let id = edge.borrow().id;
+    if home == id {
+        return adopt(edge, arrival);
+    }
+    if let (Some(home), Some(arrival)) = (edges.get(usize::from(home)), arrival.pack()) {
         // An edge that is gone takes nobody; the socket closes.
         let _ = home.send(Mail::Arrival(Box::new(arrival))).await;
     }
@@ -156,6 +193,10 @@ fn adopt(edge: &Rc<RefCell<Edge>>, arrival: Arrival) {
 
 async fn read(edge: Rc<RefCell<Edge>>, slot: u32, number: u64, stream: Rc<TcpStream>) {
     let resume = edge.borrow().resume.clone();
+    // Most clients wait for CONNACK before they say more.
+    if !edge.borrow_mut().has_packet(slot, number) && stream.readable().await.is_err() {
+        return;
+    }
     loop {
         let turn = edge.borrow_mut().read_turn(slot, number, &stream);
         match turn {

@@ -179,6 +179,10 @@ impl Edge {
     /// The stream is no topic of the routing table: nobody else can come by it.
     pub(super) fn refresh_inbox(&mut self, slot: u32) {
         let session = &self.slots[slot as usize].session;
+        // Names with a ~ are nobody's: they have no inbox.
+        if session.device.user.starts_with('~') {
+            return;
+        }
         let device = session.device.clone();
         let inbox = format!("u/{}/inbox", device.user);
         let covering = session.subscriptions.values().filter(|subscription| {

@@ -23,7 +23,7 @@ use hubbub_broker::server::{Broker, Doors};
 use hubbub_broker::settings::Settings;
 use hubbub_broker::shared::Shared;
 use hubbub_broker::spine::{self, Spine, Watchdog};
-use hubbub_config::{Config, LogFormat};
+use hubbub_config::{Config, Engine, LogFormat};
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
@@ -176,7 +176,10 @@ impl Running {
             writeln!(out, "http       http://{address}")?;
         }
         let data = std::path::absolute(&config.store.path).unwrap_or_else(|_| config.store.path.clone());
-        writeln!(out, "data       {}", data.display())?;
+        match config.store.engine {
+            Engine::Sled => writeln!(out, "data       {}", data.display())?,
+            Engine::Memory => writeln!(out, "data       in memory: nothing outlives the process")?,
+        }
         let port = self.doors.iter().find(|(door, _)| *door == Door::Mqtt).map_or(1883, |(_, a)| a.port());
         let port = if port == 1883 { String::new() } else { format!(" -p {port}") };
         if config.login.dev {
