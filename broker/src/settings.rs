@@ -41,6 +41,8 @@ pub struct Settings {
     pub expiry_max: u32,
     /// Seconds; a longer keep-alive is named in the log (R9).
     pub keep_alive_warn: u16,
+    /// Seconds; what an MQTT 5 client has to use in place of a longer keep-alive (§3.2.2.3.14).
+    pub keep_alive_max: Option<u16>,
     /// Bytes that an edge may have on the way to the bridge before it stops reading.
     pub credit_bytes: u64,
     /// Sizes of a session.
@@ -80,6 +82,10 @@ impl Settings {
             outbound_bytes: limits.outbound_bytes,
             expiry_max: seconds(config.session.expiry_max),
             keep_alive_warn: u16::try_from(seconds(config.session.keep_alive_warn)).unwrap_or(u16::MAX),
+            keep_alive_max: config
+                .session
+                .keep_alive_max
+                .map(|max| u16::try_from(seconds(max)).unwrap_or(u16::MAX)),
             // All edges share one lane to the bridge.
             credit_bytes: (config.spine.credit_bytes / usize::from(edges)).max(limits.packet_bytes) as u64,
             session: session_limits(config),

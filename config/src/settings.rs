@@ -78,6 +78,8 @@ settings! {
         topic_alias_max: u16 = 16, Count(0, 65_535);
         /// A client that asks for a longer keep-alive than this is named in the log.
         keep_alive_warn: Duration = secs(5 * MINUTE), Span(secs(1), secs(65_535));
+        /// The longest keep-alive of an MQTT 5 client: one that asks for more, or for none, is told to use this.
+        keep_alive_max: Option<Duration> = None, Maybe(Span(secs(1), secs(65_535)));
         /// Stored messages that may wait for one persistent session; what exceeds it is dropped and counted.
         durable_queue_messages: u64 = 100_000, Count(1, 100_000_000);
     }

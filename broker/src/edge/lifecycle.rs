@@ -19,13 +19,23 @@ use crate::outbuffer::OutBuffer;
 use crate::policy::{Identity, PublishVerdict};
 use crate::session::{RestoredSession, Session, Wire};
 
+/// What CONNACK tells a client besides the settings.
+struct Welcome {
+    session_present: bool,
+    /// Whether the server chose the client id.
+    assigned: bool,
+    /// Seconds that the session will outlive the connection.
+    expiry: u32,
+    server_keep_alive: Option<u16>,
+}
+
 /// Milliseconds until the keep-alive of a client that we keep waiting is looked at again.
 const PATIENCE: Millis = 1000;
 
 impl Edge {
     /// Lets a client in whose login was checked: answers CONNECT and gives back the connection to read from.
     pub(super) fn adopt(&mut self, arrival: Arrival) -> Option<(u32, u64, Rc<TcpStream>)> {
-        let Arrival { stream, websocket, decoder, rest, connect, assigned, identity, peer } = arrival;
+        let Arrival { stream, websocket, decoder, rest, mut connect, assigned, identity, peer } = arrival;
         let stream = Rc::new(match stream {
             Carried::Here(stream) => stream,
             Carried::Moving(stream) => TcpStream::from_std(stream).ok()?,
@@ -44,7 +54,10 @@ impl Edge {
         self.make_room(&identity, connect.clean_start);
         let present = self.clients.get(&identity.device.client).copied();
         let expiry = self.expiry_of(&connect);
-        self.connack(&mut link, &connect, &identity, present.is_some(), assigned, expiry);
+        let server_keep_alive = self.keep_alive_for(&connect);
+        connect.keep_alive = server_keep_alive.unwrap_or(connect.keep_alive);
+        let welcome = Welcome { session_present: present.is_some(), assigned, expiry, server_keep_alive };
+        self.connack(&mut link, &connect, &identity, &welcome);
         let (user, client, version) =
             (identity.device.user.clone(), identity.device.client.clone(), connect.version);
         let slot = match present {
@@ -94,28 +107,27 @@ impl Edge {
         }
     }
 
-    fn connack(
-        &self,
-        link: &mut Link,
-        connect: &Connect,
-        identity: &Identity,
-        session_present: bool,
-        assigned: bool,
-        expiry: u32,
-    ) {
+    /// What the client has to use in place of the keep-alive that it asked for; only MQTT 5 can be told.
+    fn keep_alive_for(&self, connect: &Connect) -> Option<u16> {
+        let max = self.shared.settings.keep_alive_max.filter(|_| connect.version.is_v5())?;
+        (connect.keep_alive == 0 || connect.keep_alive > max).then_some(max)
+    }
+
+    fn connack(&self, link: &mut Link, connect: &Connect, identity: &Identity, welcome: &Welcome) {
         let (settings, asked) = (&self.shared.settings, &connect.properties);
         let packet_bytes = u32::try_from(settings.after_login.packet_bytes).unwrap_or(u32::MAX);
+        let own_topics = || format!("u/{}/", identity.device.user).into();
         let properties = ConnAckProperties {
-            session_expiry: (expiry != asked.session_expiry).then_some(expiry),
+            session_expiry: Some(welcome.expiry).filter(|expiry| *expiry != asked.session_expiry),
             receive_maximum: Some(settings.session.unanswered),
             maximum_packet_size: Some(packet_bytes),
-            assigned_client_id: assigned.then(|| connect.client_id.clone()),
+            assigned_client_id: welcome.assigned.then(|| connect.client_id.clone()),
             topic_alias_maximum: Some(settings.session.topic_alias_maximum),
-            response_information: asked
-                .request_response_information
-                .then(|| format!("u/{}/", identity.device.user).into()),
+            server_keep_alive: welcome.server_keep_alive,
+            response_information: asked.request_response_information.then(own_topics),
             ..ConnAckProperties::default()
         };
+        let session_present = welcome.session_present;
         encode::connack(link.out.tail(), connect.version, &ConnAck { session_present, code: 0, properties });
     }
 
