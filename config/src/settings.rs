@@ -74,7 +74,7 @@ settings! {
         queue_bytes: usize = 8 * MIB, Bytes(KIB, GIB);
         /// Publishes of one session that wait for their commit before reading from its socket pauses.
         ack_buffer: usize = 1024, Count(1, 65_536);
-        /// Topic aliases granted to an MQTT 5 client; 0 grants none.
+        /// Topic aliases granted to an MQTT 5 client, and used towards one that grants as many; 0 means none.
         topic_alias_max: u16 = 16, Count(0, 65_535);
         /// A client that asks for a longer keep-alive than this is named in the log.
         keep_alive_warn: Duration = secs(5 * MINUTE), Span(secs(1), secs(65_535));

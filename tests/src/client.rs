@@ -92,6 +92,20 @@ impl Client {
         self.answer(&format!("UNSUBSCRIBE {filter}"), |packet| matches!(packet, Packet::Codes { .. }));
     }
 
+    /// Subscribes to all of these in one packet; the codes of the SUBACK.
+    pub fn subscribes_to_all(&mut self, filters: &[(&str, u8)]) -> Vec<u8> {
+        let id = self.next_id();
+        self.send(&wire::subscribe(self.version, id, filters));
+        self.codes_of("SUBSCRIBE", id)
+    }
+
+    /// Unsubscribes from all of these in one packet; the codes of the UNSUBACK, of which 3.x has none.
+    pub fn unsubscribes_from_all(&mut self, filters: &[&str]) -> Vec<u8> {
+        let id = self.next_id();
+        self.send(&wire::unsubscribe(self.version, id, filters));
+        self.codes_of("UNSUBSCRIBE", id)
+    }
+
     /// Publishes, waits for the acknowledgement, and at QoS 2 completes the handshake; at QoS 0 there is nothing to wait for.
     pub fn publish(&mut self, message: Publish) -> Receipt {
         if message.qos == 0 {
@@ -119,6 +133,11 @@ impl Client {
     /// Waits for the PUBACK (QoS 1) or PUBREC (QoS 2) of a publish.
     pub fn receipt(&mut self, qos: u8, id: u16) -> Receipt {
         self.ack_of(if qos == 2 { ack::PUBREC } else { ack::PUBACK }, id)
+    }
+
+    /// Waits for the PUBCOMP of a publish at QoS 2.
+    pub fn is_completed(&mut self, id: u16) {
+        self.ack_of(ack::PUBCOMP, id);
     }
 
     /// The next message, acknowledged.
@@ -188,6 +207,20 @@ impl Client {
         self.answer("PINGREQ", |packet| *packet == Packet::PingResp);
     }
 
+    /// Stays connected for this long, with a PINGREQ now and then.
+    pub fn stays_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.pings();
+            if let Ok(packet) = self.take_packet_within(Duration::from_millis(200)) {
+                match packet {
+                    Some(Packet::Publish(message)) => self.waiting.push_back(message),
+                    other => panic!("expected to stay connected, got {other:?}"),
+                }
+            }
+        }
+    }
+
     /// Says goodbye: DISCONNECT, then closes.
     pub fn leaves(mut self) {
         self.send(&wire::disconnect());
@@ -231,6 +264,13 @@ impl Client {
     /// The protocol version that it speaks.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    fn codes_of(&mut self, what: &str, id: u16) -> Vec<u8> {
+        match self.answer(what, |packet| matches!(packet, Packet::Codes { id: got, .. } if *got == id)) {
+            Packet::Codes { codes, .. } => codes,
+            other => panic!("{other:?} does not answer {what}"),
+        }
     }
 
     fn ack_of(&mut self, kind: u8, id: u16) -> Receipt {

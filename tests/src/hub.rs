@@ -168,10 +168,26 @@ impl Hub {
 
     /// `hubbub user add`; it may be running or not.
     pub fn adds_user(&self, name: &str, password: &str) {
-        let mut tool = Tool::start(&mut self.command(&["user", "add", name, "--password-stdin"]));
+        self.sets_password("add", name, password);
+    }
+
+    /// `hubbub user passwd`; it may be running or not.
+    pub fn changes_password(&self, name: &str, password: &str) {
+        self.sets_password("passwd", name, password);
+    }
+
+    fn sets_password(&self, action: &str, name: &str, password: &str) {
+        let mut tool = Tool::start(&mut self.command(&["user", action, name, "--password-stdin"]));
         tool.types(&format!("{password}\n"));
         let ended = tool.ends();
-        assert!(ended.status.success(), "user add {name}: {ended:?}");
+        assert!(ended.status.success(), "user {action} {name}: {ended:?}");
+    }
+
+    /// Memory that it holds, in bytes (`VmRSS` of Linux).
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is running");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// Everything that it wrote so far, to standard output and error.

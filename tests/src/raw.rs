@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use crate::PATIENCE;
 
@@ -23,6 +24,21 @@ impl RawClient {
     pub fn sends(&mut self, bytes: impl AsRef<[u8]>) -> &mut RawClient {
         self.stream.write_all(bytes.as_ref()).ok();
         self
+    }
+
+    /// Sends this again and again without reading, at most so many bytes, until the hub takes no more: for two seconds,
+    /// or because it closed. How many bytes it took.
+    pub fn sends_without_reading(&mut self, bytes: &[u8], at_most: usize) -> usize {
+        self.stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+        let mut sent = 0;
+        while sent < at_most {
+            // What was cut off in a packet is sent first, so that the packets stay whole.
+            match self.stream.write(&bytes[sent % bytes.len()..]) {
+                Ok(count) => sent += count,
+                Err(_) => break,
+            }
+        }
+        sent
     }
 
     /// Sends bytes written as hexadecimal digits; spaces between them are for the reader.

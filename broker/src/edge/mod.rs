@@ -203,7 +203,8 @@ impl Edge {
     /// Reading pauses while too many answers are owed to this client, or too many bytes by the bridge, or while it does
     /// not read what it has been sent.
     fn may_read(&self, slot: u32) -> bool {
-        let Some(Slot { session, link: Some(link), .. }) = self.slots.get(slot as usize) else { return true };
+        let Some(entry) = self.slots.get(slot as usize) else { return true };
+        let Slot { session, link: Some(link), .. } = entry else { return true };
         let reads = link.waiting() <= self.shared.settings.outbound_bytes;
         reads && session.wants_packets() && self.bridge_keeps_up()
     }

@@ -173,7 +173,7 @@ impl Edge {
             ids.clear();
             ids.extend(same.iter().filter(to_me).filter_map(|(_, s)| s.id));
             let rap = same.iter().any(|(_, s)| s.retain_as_published);
-            self.deliver_one(slot, fan, best.qos.min(message.qos), rap && message.retain, &ids, false);
+            self.deliver_one(slot, fan, best.qos.min(message.qos), rap && message.retain, &ids);
         }
     }
 
@@ -184,15 +184,7 @@ impl Edge {
         !by_bridge && !own && (!subscriber.wild || self.shared.policy.receive(identity, &message.topic))
     }
 
-    fn deliver_one(
-        &mut self,
-        slot: u32,
-        fan: &mut Fanout<'_>,
-        qos: QoS,
-        retain: bool,
-        ids: &[u32],
-        unbounded: bool,
-    ) {
+    fn deliver_one(&mut self, slot: u32, fan: &mut Fanout<'_>, qos: QoS, retain: bool, ids: &[u32]) {
         let Some(Slot { session, link: Some(link), .. }) = self.slots.get_mut(slot as usize) else { return };
         let limit = self.shared.settings.outbound_bytes;
         if qos == QoS::AtMostOnce && link.waiting() > limit {
@@ -200,7 +192,7 @@ impl Edge {
         }
         let mut commands = Vec::new();
         let mut wire = Wire { out: &mut link.out, commands: &mut commands };
-        let delivered = session.deliver(fan, Delivery { qos, retain, ids, unbounded }, &mut wire);
+        let delivered = session.deliver(fan, Delivery { qos, retain, ids }, &mut wire);
         debug_assert!(commands.is_empty(), "delivering asks for nothing");
         match delivered {
             Delivered::Sent => self.shared.counters.publishes_sent_total.add(1),
@@ -212,16 +204,17 @@ impl Edge {
         self.mark_dirty(slot);
     }
 
-    /// Retained messages for a new subscription: as many as the out buffer takes now, the others when it is drained.
+    /// Retained messages for a new subscription: as many as the client takes now, the others when it has taken those.
     pub(super) fn deliver_retained(&mut self, slot: u32) {
         let (now, limit) = (self.now(), self.shared.settings.outbound_bytes / 2);
-        while let Some(Slot { link: Some(link), retained, .. }) = self.slots.get_mut(slot as usize)
+        while let Some(Slot { session, link: Some(link), retained, .. }) = self.slots.get_mut(slot as usize)
             && link.waiting() < limit
+            && !session.has_waiting()
             && let Some((message, subscriber)) = retained.pop_front()
         {
             let qos = subscriber.qos.min(message.qos);
             let mut fan = Fanout::of_shared(&message, now);
-            self.deliver_one(slot, &mut fan, qos, true, subscriber.id.as_slice(), true);
+            self.deliver_one(slot, &mut fan, qos, true, subscriber.id.as_slice());
         }
     }
 }

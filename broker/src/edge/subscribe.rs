@@ -55,7 +55,10 @@ impl Edge {
         filter: TopicFilter,
     ) -> Result<Granted, u8> {
         let entry = &mut self.slots[slot as usize];
-        if !entry.session.has_room_for(text) {
+        // Whoever subscribes again and again has to take what was asked for before.
+        let owed =
+            entry.retained.len() + entry.after_suback.iter().map(|(_, owed)| owed.len()).sum::<usize>();
+        if !entry.session.has_room_for(text) || owed > self.shared.settings.retained.messages {
             return Err(0x97);
         }
         if let Err(why) = self.shared.policy.subscribe(&entry.identity, &filter) {

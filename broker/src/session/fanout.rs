@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::aliases::Alias;
 use crate::clock::Millis;
 use crate::codec::QoS;
 use crate::codec::encode::{Encoded, Message as Head, Shape};
@@ -42,29 +43,18 @@ impl<'a> Fanout<'a> {
     }
 
     /// Appends the PUBLISH; `false` if it is larger than the receiver takes, then nothing is appended.
-    pub fn write(
-        &mut self,
-        out: &mut OutBuffer,
-        shape: Shape,
-        packet_id: u16,
-        dup: bool,
-        ids: &[u32],
-        max: usize,
-    ) -> bool {
-        if ids.is_empty() || !shape.version_is_v5 {
-            let at = self.head(shape);
-            let head = &self.heads[at].1;
-            if head.head.len() + self.message.payload.len() > max {
-                return false;
-            }
-            head.write(out.tail(), packet_id, dup);
-        } else {
-            let head = Encoded::new(shape, &parts(self.message, self.expiry, ids));
-            if head.head.len() + self.message.payload.len() > max {
-                return false;
-            }
-            head.write(out.tail(), packet_id, dup);
+    pub(super) fn write(&mut self, out: &mut OutBuffer, shape: Shape, copy: &Copy<'_>) -> bool {
+        let own = shape.version_is_v5 && (!copy.ids.is_empty() || copy.alias.is_some());
+        let encoded = own.then(|| Encoded::new(shape, &parts(self.message, self.expiry, copy)));
+        let payload_len = self.message.payload.len();
+        let head = match &encoded {
+            Some(own) => own,
+            None => self.head(shape),
+        };
+        if head.head.len() + payload_len > copy.max {
+            return false;
         }
+        head.write(out.tail(), copy.packet_id, copy.dup);
         out.push(self.payload());
         true
     }
@@ -73,24 +63,38 @@ impl<'a> Fanout<'a> {
         &self.message.payload
     }
 
-    fn head(&mut self, shape: Shape) -> usize {
-        if let Some(at) = self.heads.iter().position(|(known, _)| *known == shape) {
-            return at;
-        }
-        self.heads.push((shape, Encoded::new(shape, &parts(self.message, self.expiry, &[]))));
-        self.heads.len() - 1
+    /// The head that all receivers of a shape share.
+    fn head(&mut self, shape: Shape) -> &Encoded {
+        let known = self.heads.iter().position(|(known, _)| *known == shape);
+        let at = known.unwrap_or_else(|| {
+            let shared = Copy { packet_id: 0, dup: false, ids: &[], alias: None, max: 0 };
+            self.heads.push((shape, Encoded::new(shape, &parts(self.message, self.expiry, &shared))));
+            self.heads.len() - 1
+        });
+        &self.heads[at].1
     }
 }
 
-fn parts<'a>(message: &'a Message, expiry: Option<u32>, subscription_ids: &'a [u32]) -> Head<'a> {
+/// What differs from one receiver to the next.
+pub(super) struct Copy<'a> {
+    pub packet_id: u16,
+    pub dup: bool,
+    /// Subscription identifiers that matched.
+    pub ids: &'a [u32],
+    pub alias: Option<Alias>,
+    /// Bytes of the largest packet that the receiver takes.
+    pub max: usize,
+}
+
+fn parts<'a>(message: &'a Message, expiry: Option<u32>, copy: &Copy<'a>) -> Head<'a> {
     Head {
         dup: false,
-        topic: &message.topic,
+        topic: if copy.alias.is_some_and(|alias| alias.known) { "" } else { &message.topic },
         packet_id: 0,
         payload_len: message.payload.len(),
         expiry,
-        alias: None,
-        subscription_ids,
+        alias: copy.alias.map(|alias| alias.number),
+        subscription_ids: copy.ids,
         properties: &message.properties,
     }
 }

@@ -5,6 +5,7 @@
 //! commands for the edge into the [`Wire`] that it is given; the edge carries the commands out in their order before
 //! it calls again. [`Session::suspend`] when the connection has ended and the session lives on.
 
+mod aliases;
 mod fanout;
 mod inbound;
 mod outbound;
@@ -51,7 +52,7 @@ pub struct SessionLimits {
     pub waiting_bytes: usize,
     /// Subscriptions of a session.
     pub subscriptions: usize,
-    /// Topic aliases that the client may use.
+    /// Topic aliases that either side uses.
     pub topic_alias_maximum: u16,
     /// Bytes in the out buffer beyond which deliveries at QoS 1 and 2 wait until it is drained.
     pub out_bytes: usize,
@@ -220,6 +221,7 @@ impl Session {
             version: self.version,
             max_packet: self.maximum_packet_size,
             max_out: self.limits.out_bytes,
+            max_aliases: properties.topic_alias_maximum.min(self.limits.topic_alias_maximum),
         };
         self.outbound.begin(line, window.min(self.limits.inflight), self.is_persistent());
         self.inbound.begin();
@@ -366,6 +368,11 @@ impl Session {
         self.pump(now, wire);
     }
 
+    /// Whether deliveries wait for acknowledgements or for the out buffer: what can wait elsewhere should.
+    pub fn has_waiting(&self) -> bool {
+        self.outbound.has_waiting()
+    }
+
     /// Whether something waits for [`Session::drained`].
     pub fn is_held_back(&self) -> bool {
         self.outbound.is_held_back()
@@ -465,8 +472,6 @@ pub struct Delivery<'a> {
     pub retain: bool,
     /// Subscription identifiers that matched.
     pub ids: &'a [u32],
-    /// Whether it may wait beyond the bound: retained messages are shared and were asked for.
-    pub unbounded: bool,
 }
 
 fn close(wire: &mut Wire<'_>, goodbye: Goodbye) {

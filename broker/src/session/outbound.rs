@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::fanout::{Fanout, shape};
+use super::aliases::Aliases;
+use super::fanout::{Copy, Fanout, shape};
 use super::reader::Reader;
 use super::{Command, Delivery, SessionLimits, Wire};
 use crate::clock::Millis;
-use crate::codec::encode::{self, AckKind, AckNotes};
+use crate::codec::encode::{self, AckKind, AckNotes, Shape};
 use crate::codec::{QoS, Version};
 use crate::lane::Source;
 use crate::message::Message;
@@ -49,6 +50,7 @@ pub struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Outbound {
     line: Line,
+    aliases: Aliases,
     window: usize,
     /// Whether messages in flight are kept to be sent again.
     keep: bool,
@@ -74,11 +76,13 @@ pub(super) struct Line {
     pub max_packet: usize,
     /// Bytes that may wait in the out buffer before nothing more is put there.
     pub max_out: usize,
+    /// Topic aliases.
+    pub max_aliases: u16,
 }
 
 impl Default for Line {
     fn default() -> Line {
-        Line { version: Version::V311, max_packet: usize::MAX, max_out: usize::MAX }
+        Line { version: Version::V311, max_packet: usize::MAX, max_out: usize::MAX, max_aliases: 0 }
     }
 }
 
@@ -102,7 +106,7 @@ enum Stage {
     Released,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Parcel {
     message: Arc<Message>,
     qos: QoS,
@@ -113,6 +117,7 @@ struct Parcel {
 impl Outbound {
     pub(super) fn begin(&mut self, line: Line, window: u16, keep: bool) {
         self.line = line;
+        self.aliases = Aliases::new(line.max_aliases);
         self.window = usize::from(window);
         self.keep = keep;
         self.caught_up = 0;
@@ -135,8 +140,8 @@ impl Outbound {
         while self.caught_up < self.in_flight.len() && self.caught_up < self.window && self.has_room(wire) {
             let flight = &self.in_flight[self.caught_up];
             let packet_id = flight.packet_id;
-            let sent = match (flight.stage, &flight.parcel, flight.stored) {
-                (Stage::Sent, Some(parcel), _) => write(&self.line, parcel, packet_id, true, now, wire),
+            let sent = match (flight.stage, flight.parcel.clone(), flight.stored) {
+                (Stage::Sent, Some(parcel), _) => self.write_parcel(&parcel, packet_id, true, now, wire),
                 (Stage::Recording, _, Some((_, position))) => {
                     wire.commands.push(Command::Received { position, packet_id });
                     true
@@ -162,6 +167,10 @@ impl Outbound {
         !self.held_back
     }
 
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Whether something waits only for the out buffer to be drained.
     pub(super) fn is_held_back(&self) -> bool {
         self.held_back
@@ -176,19 +185,52 @@ impl Outbound {
     ) -> Delivered {
         let shape = shape(self.line.version.is_v5(), to.qos, to.retain);
         if to.qos == QoS::AtMostOnce {
-            let sent = fan.write(wire.out, shape, 0, false, to.ids, self.line.max_packet);
+            let sent = self.write(fan, shape, 0, false, to.ids, wire);
             return if sent { Delivered::Sent } else { Delivered::TooLarge };
         }
         let in_turn = self.waiting.is_empty() && self.caught_up >= self.in_flight.len() && !self.is_full();
         let id = if in_turn && self.has_room(wire) { self.free_id() } else { None };
         let Some(packet_id) = id else { return self.wait(limits, fan, to) };
-        if !fan.write(wire.out, shape, packet_id, false, to.ids, self.line.max_packet) {
+        if !self.write(fan, shape, packet_id, false, to.ids, wire) {
             return Delivered::TooLarge;
         }
         self.last_id = packet_id;
         let parcel = self.keep.then(|| parcel(fan, to));
         self.fly(InFlight { packet_id, stage: Stage::Sent, stored: None, parcel });
         Delivered::Sent
+    }
+
+    /// Appends a PUBLISH, with an alias for its topic where the client takes one.
+    fn write(
+        &mut self,
+        fan: &mut Fanout<'_>,
+        shape: Shape,
+        packet_id: u16,
+        dup: bool,
+        ids: &[u32],
+        wire: &mut Wire<'_>,
+    ) -> bool {
+        let topic = &fan.message().topic;
+        let alias = self.aliases.offer(topic);
+        let sent =
+            fan.write(wire.out, shape, &Copy { packet_id, dup, ids, alias, max: self.line.max_packet });
+        if sent {
+            self.aliases.keep(topic, alias);
+        }
+        sent
+    }
+
+    fn write_parcel(
+        &mut self,
+        parcel: &Parcel,
+        packet_id: u16,
+        dup: bool,
+        now: Millis,
+        wire: &mut Wire<'_>,
+    ) -> bool {
+        let shape = shape(self.line.version.is_v5(), parcel.qos, parcel.retain);
+        let mut fan = Fanout::of_shared(&parcel.message, now);
+        self.write(&mut fan, shape, packet_id, dup, &parcel.ids, wire)
     }
 
     fn fly(&mut self, flight: InFlight) {
@@ -204,12 +246,10 @@ impl Outbound {
     fn wait(&mut self, limits: &SessionLimits, fan: &mut Fanout<'_>, to: Delivery<'_>) -> Delivered {
         let bytes = self.waiting_bytes + fan.message().payload.len();
         let full = self.waiting.len() >= limits.waiting_messages || bytes > limits.waiting_bytes;
-        if full && !to.unbounded {
+        if full {
             return Delivered::Dropped;
         }
-        if !to.unbounded {
-            self.waiting_bytes = bytes;
-        }
+        self.waiting_bytes = bytes;
         self.waiting.push_back(parcel(fan, to));
         Delivered::Waits
     }
@@ -285,7 +325,7 @@ impl Outbound {
         now: Millis,
         wire: &mut Wire<'_>,
     ) -> bool {
-        let sent = write(&self.line, &parcel, packet_id, false, now, wire);
+        let sent = self.write_parcel(&parcel, packet_id, false, now, wire);
         if sent && parcel.qos != QoS::AtMostOnce {
             let parcel = self.keep.then_some(parcel);
             self.fly(InFlight { packet_id, stage: Stage::Sent, stored, parcel });
@@ -435,12 +475,6 @@ impl super::Session {
 
 fn parcel(fan: &mut Fanout<'_>, to: Delivery<'_>) -> Parcel {
     Parcel { message: fan.shared(), qos: to.qos, retain: to.retain, ids: SmallVec::from_slice(to.ids) }
-}
-
-fn write(line: &Line, parcel: &Parcel, packet_id: u16, dup: bool, now: Millis, wire: &mut Wire<'_>) -> bool {
-    let shape = shape(line.version.is_v5(), parcel.qos, parcel.retain);
-    let mut fan = Fanout::of_shared(&parcel.message, now);
-    fan.write(wire.out, shape, packet_id, dup, &parcel.ids, line.max_packet)
 }
 
 fn send_pubrel(version: Version, packet_id: u16, wire: &mut Wire<'_>) {

@@ -72,7 +72,7 @@ impl Desk {
         let message = message(text);
         let mut delivered = Delivered::Dropped;
         self.act(|session, wire| {
-            let to = Delivery { qos, retain: false, ids: &[], unbounded: false };
+            let to = Delivery { qos, retain: false, ids: &[] };
             delivered = session.deliver(&mut Fanout::new(&message, 0), to, wire);
         });
         delivered
@@ -389,6 +389,17 @@ fn topic_aliases_are_learned_and_bounded() {
             "{commands:?}"
         );
     }
+}
+
+#[test]
+fn a_client_that_takes_aliases_gets_each_topic_once() {
+    let mut connect = connect(Version::V5);
+    connect.properties.topic_alias_maximum = 5;
+    let session = Session::new(device(), &connect, 0, LIMITS, 0);
+    let mut desk = Desk { session, out: OutBuffer::default(), commands: Vec::new(), now: 0 };
+    desk.deliver("m", AtMostOnce);
+    desk.deliver("m", AtMostOnce);
+    assert_eq!(&desk.out.take()[..], b"\x30\x08\0\x01t\x03\x23\0\x01m\x30\x07\0\0\x03\x23\0\x01m");
 }
 
 #[test]

@@ -4,15 +4,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod away;
+mod bounds;
 mod chat;
 mod commands;
 mod compat;
 mod configuration;
+mod leaks;
 mod location;
 mod login;
 mod notify;
 mod operations;
 mod presence;
+mod reconnects;
 mod repeats;
 mod retained;
 mod rights;

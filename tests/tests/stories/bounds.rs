@@ -1,0 +1,169 @@
+//! Much of everything: what is much is answered whole, and what is too much hurts nobody but its sender.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use hubbub_tests::wire::{ack, pingreq, puback, subscribe, take_packet};
+use hubbub_tests::{Connect, Hub, Packet, Person, Publish, RawClient, Settings, Version, message};
+
+const MIB: usize = 1024 * 1024;
+
+#[test]
+fn a_hundred_long_filters_in_one_packet_are_answered_and_disturb_nobody() {
+    // One edge, so that everybody waits for the same one.
+    let hub = Settings::dev().set("server.edges", "1").start();
+    let filters: Vec<String> =
+        (0..100).map(|number| format!("u/big/{number:03}{}", "x".repeat(900))).collect();
+    let names: Vec<&str> = filters.iter().map(String::as_str).collect();
+    let asked: Vec<(&str, u8)> = names.iter().map(|name| (*name, 1)).collect();
+    let mut healthy = hub.person("healthy").keeping_the_session().arrives();
+    for version in [Version::V311, Version::V5] {
+        let device = format!("big{}", version as u8);
+        let mut big = hub.person("big").on(&device).speaking(version).keeping_the_session().connects();
+        assert_eq!(big.subscribes_to_all(&asked), [1; 100], "{version:?}");
+        healthy.says("big", "do I still get my acks?");
+        healthy.subscribe("room/1", 1);
+        big.says("healthy", "so do I");
+        healthy.sees(message("so do I"));
+        let codes = big.unsubscribes_from_all(&names);
+        assert_eq!(codes, vec![0; if version == Version::V5 { 100 } else { 0 }], "{version:?}");
+        healthy.says("big", "and now?");
+        healthy.unsubscribe("room/1");
+        big.says("healthy", "still");
+        healthy.sees(message("still"));
+        big.leaves();
+    }
+    hub.is_healthy();
+}
+
+#[test]
+fn a_3_1_1_client_may_have_more_than_a_window_of_qos_2_open() {
+    const MESSAGES: u16 = 1100;
+    let hub = Hub::start();
+    let mut bob = hub.person("bob").connects();
+    bob.subscribe("room/1", 2);
+    let mut alice = hub.person("alice").speaking(Version::V311).connects();
+    for id in 1..=MESSAGES {
+        alice.send_publish(Publish::new("room/1", id.to_string()).qos(2).id(id));
+    }
+    (1..=MESSAGES).for_each(|id| assert_eq!(alice.receipt(2, id).code, 0));
+    for id in 1..=MESSAGES {
+        alice.send(&puback(ack::PUBREL, id));
+    }
+    (1..=MESSAGES).for_each(|id| alice.is_completed(id));
+    for id in 1..=MESSAGES {
+        assert_eq!(bob.receives().text(), id.to_string());
+    }
+}
+
+#[test]
+fn thirty_thousand_pings_in_one_write_are_all_answered() {
+    let hub = Hub::start();
+    for version in [Version::V311, Version::V5] {
+        let mut socket = logged_in(&hub, version);
+        socket.sends(pingreq().repeat(30_000));
+        let answers = socket.takes(60_000);
+        assert!(answers.chunks(2).all(|answer| answer == [0xd0, 0]), "{version:?}");
+    }
+}
+
+/// More than any window and more than the out buffer of a client.
+#[test]
+fn three_thousand_retained_messages_reach_every_new_subscriber() {
+    const MESSAGES: usize = 3000;
+    let hub = Hub::start();
+    let mut alice = hub.person("alice").connects();
+    for number in 0..MESSAGES {
+        alice.publish(Publish::new(format!("shelf/{number}"), vec![b'x'; 2048]).qos(1).retained());
+    }
+    for qos in [0, 1] {
+        let mut bob = hub.person("bob").connects();
+        bob.subscribe("shelf/+", qos);
+        let mut seen = vec![false; MESSAGES];
+        for _ in 0..MESSAGES {
+            let message = bob.receives();
+            let number: usize = message.topic.strip_prefix("shelf/").unwrap().parse().unwrap();
+            assert!(message.retain && message.payload.len() == 2048, "{}", message.topic);
+            assert!(!std::mem::replace(&mut seen[number], true), "shelf/{number} came twice");
+        }
+        bob.has_nothing_more();
+        bob.leaves();
+    }
+}
+
+#[test]
+fn somebody_who_sends_pings_and_never_reads_costs_little() {
+    costs_little(&small().start(), 64 * MIB, &pingreq().repeat(50_000));
+}
+
+#[test]
+fn somebody_who_chats_and_never_reads_costs_little() {
+    let says = |id: u16| Publish::new("dm/nobody", "hi").qos(1).id(id).bytes(Version::V5);
+    let messages: Vec<u8> = (1..=20_000).flat_map(says).collect();
+    costs_little(&small().start(), 64 * MIB, &messages);
+}
+
+#[test]
+fn somebody_who_asks_for_retained_messages_and_never_reads_costs_little() {
+    let hub = small().start();
+    let mut alice = hub.person("alice").connects();
+    for number in 0..2000 {
+        alice.send_publish(Publish::new(format!("shelf/{number}"), vec![b'x'; 1024]).retained());
+    }
+    alice.publish(Publish::new("fence", "").qos(1));
+    let asks: Vec<u8> = (1..=3000).flat_map(|id| subscribe(Version::V5, id, &[("shelf/+", 0)])).collect();
+    costs_little(&hub, asks.len(), &asks);
+}
+
+/// With one edge, so that everybody waits for the same one, and with little memory for what is not the matter here: the
+/// cache of the store and the segments of the spine, which any traffic fills.
+fn small() -> Settings {
+    Settings::dev()
+        .set("server.edges", "1")
+        .set("store.cache_bytes", "1MiB")
+        .set("spine.segment_bytes", "1MiB")
+        .set("spine.credit_bytes", "1MiB")
+}
+
+/// Somebody sends this again and again and never reads; the hub serves others meanwhile, and needs little memory for it.
+fn costs_little(hub: &Hub, at_most: usize, bytes: &[u8]) {
+    let mut flood = logged_in(hub, Version::V5);
+    let mut one = hub.person("one").arrives();
+    let mut two = hub.person("two").arrives();
+    let (before, mut most) = (hub.resident_bytes(), 0);
+    let stopped = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            flood.sends_without_reading(bytes, at_most);
+            stopped.store(true, Ordering::SeqCst);
+        });
+        // Also for a while after the last byte: what is sent is not yet read. The socket stays open.
+        let mut rounds = 0;
+        while rounds < 200 || !stopped.load(Ordering::SeqCst) {
+            is_served(&mut one, &mut two);
+            most = most.max(hub.resident_bytes());
+            rounds += 1;
+        }
+    });
+    let grown = most.saturating_sub(before) as usize / MIB;
+    assert!(grown < 64, "grew by {grown} MiB from {} MiB", before as usize / MIB);
+}
+
+fn is_served(one: &mut Person, two: &mut Person) {
+    one.says("two", "hi");
+    two.sees(message("hi").from("one"));
+}
+
+/// A socket behind CONNECT and CONNACK.
+fn logged_in(hub: &Hub, version: Version) -> RawClient {
+    let mut socket = hub.socket();
+    socket.sends(Connect::new(version, "flood").user("mallory").bytes());
+    let mut answer = Vec::new();
+    loop {
+        answer.extend(socket.takes(1));
+        if let Some(packet) = take_packet(&mut answer, version) {
+            assert!(matches!(packet, Packet::ConnAck { code: 0, .. }), "{packet:?}");
+            return socket;
+        }
+    }
+}
