@@ -257,7 +257,9 @@ impl Queues {
     fn index(&mut self, client: &ByteString, text: &ByteString, record: Option<SubscriptionRecord>) {
         let Ok(TopicFilter { share, filter }) = TopicFilter::parse(text, &self.limits) else { return };
         let key = (client.clone(), share.map(|_| text.clone()));
-        match record.filter(|record| record.options.qos != QoS::AtMostOnce) {
+        // At QoS 0 nothing is queued, but the identifier of the subscription belongs to a copy that another one causes.
+        let counts = |record: &SubscriptionRecord| key.1.is_none() || record.options.qos != QoS::AtMostOnce;
+        match record.filter(counts) {
             Some(record) => drop(self.subscribers.insert(&filter, key, record)),
             None => drop(self.subscribers.remove(&filter, &key)),
         }
@@ -269,6 +271,9 @@ impl Queues {
             return Ok(());
         }
         for (client, found) in self.matches(message) {
+            if found.qos == QoS::AtMostOnce {
+                continue;
+            }
             let head = QueuedHead {
                 qos: found.qos.min(message.qos),
                 retain: found.retain_as_published && message.retain,

@@ -27,6 +27,8 @@ pub enum Goodbye {
     Busy,
     /// A 3.x client published where it may not: these versions have no other answer.
     Denied,
+    /// An answer that has to be given is larger than the client takes (§3.1.2.11.4).
+    AnswerTooLarge,
     /// Something is wrong with the server itself.
     Internal,
 }
@@ -47,6 +49,7 @@ impl Goodbye {
             Goodbye::Administrative => Some(0x98),
             Goodbye::Busy => Some(0x89),
             Goodbye::Denied => Some(0x87),
+            Goodbye::AnswerTooLarge => Some(0x95),
             Goodbye::Internal => Some(0x80),
         }
     }
@@ -66,6 +69,7 @@ impl Goodbye {
             Goodbye::Administrative => "ended by an operator",
             Goodbye::Busy => "the server is busy",
             Goodbye::Denied => "not authorized",
+            Goodbye::AnswerTooLarge => "the answer is larger than the client takes",
             Goodbye::Internal => "the server has a problem",
         }
     }

@@ -44,11 +44,8 @@ impl Edge {
         let number = self.last_link;
         let mut link = Link::new(number, stream.clone(), websocket, decoder, rest);
         if let Err((code, reason)) = self.admit(&identity) {
-            self.shared.counters.connections_refused_total.add(1);
-            tracing::info!(client = %identity.device.client, user = %identity.device.user, %peer, code, reason, "client refused");
-            let max = connect.properties.maximum_packet_size;
-            encode::refusal(link.out.tail(), connect.version, code, reason, max);
-            linger(link, false);
+            tracing::info!(user = %identity.device.user, %peer, "client not admitted");
+            self.refuse(link, &connect, code, reason);
             return None;
         }
         self.make_room(&identity, connect.clean_start);
@@ -58,6 +55,12 @@ impl Edge {
         connect.keep_alive = server_keep_alive.unwrap_or(connect.keep_alive);
         let welcome = Welcome { session_present: present.is_some(), assigned, expiry, server_keep_alive };
         self.connack(&mut link, &connect, &identity, &welcome);
+        if connect.properties.maximum_packet_size.is_some_and(|max| link.out.len() > max as usize) {
+            // Without what CONNACK says the client would not keep to our limits.
+            link.out = OutBuffer::default();
+            self.refuse(link, &connect, 0x95, Goodbye::AnswerTooLarge.text());
+            return None;
+        }
         let (user, client, version) =
             (identity.device.user.clone(), identity.device.client.clone(), connect.version);
         let slot = match present {
@@ -71,6 +74,14 @@ impl Edge {
             tracing::info!(%client, seconds = connect.keep_alive, "keep-alive longer than carriers keep a connection");
         }
         Some((slot, number, stream))
+    }
+
+    fn refuse(&self, mut link: Link, connect: &Connect, code: u8, reason: &'static str) {
+        self.shared.counters.connections_refused_total.add(1);
+        tracing::info!(client = %connect.client_id, code, reason, "client refused");
+        let max = connect.properties.maximum_packet_size;
+        encode::refusal(link.out.tail(), connect.version, code, reason, max);
+        linger(link, false);
     }
 
     /// A client id belongs to the user who first used it, as long as there is a session of it.
@@ -435,9 +446,11 @@ fn ending(goodbye: Goodbye) -> Ending {
         }
         // The client did not choose to go, and will be back if it can.
         Goodbye::ShuttingDown | Goodbye::Busy | Goodbye::Internal => Ending::Lost,
-        Goodbye::Malformed(..) | Goodbye::ReceiveMaximum | Goodbye::Administrative | Goodbye::Denied => {
-            Ending::Kicked
-        }
+        Goodbye::Malformed(..)
+        | Goodbye::ReceiveMaximum
+        | Goodbye::AnswerTooLarge
+        | Goodbye::Administrative
+        | Goodbye::Denied => Ending::Kicked,
     }
 }
 

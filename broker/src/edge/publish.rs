@@ -166,6 +166,10 @@ impl Edge {
         for same in found.chunk_by(|a, b| a.0 == b.0) {
             let slot = same[0].0;
             let message = fan.message();
+            // The copy out of the queue stands for all of its subscriptions.
+            if same.iter().any(|(_, s)| self.is_queued(s, slot, message)) {
+                continue;
+            }
             let to_me = |s: &&(u32, Subscriber)| self.wants(&s.1, slot, message);
             let Some(best) = same.iter().filter(to_me).map(|(_, s)| *s).max_by_key(|s| s.qos) else {
                 continue;
@@ -177,11 +181,21 @@ impl Edge {
         }
     }
 
+    /// Whether the bridge queues the message because of this subscription.
+    fn is_queued(&self, subscriber: &Subscriber, slot: u32, message: &Message) -> bool {
+        let owed = subscriber.durable && message.qos.min(subscriber.qos) != QoS::AtMostOnce;
+        owed && !self.is_own(subscriber, slot, message)
+    }
+
+    fn is_own(&self, subscriber: &Subscriber, slot: u32, message: &Message) -> bool {
+        let session = self.slots.get(slot as usize).map(|slot| &slot.session);
+        subscriber.no_local && session.is_some_and(|session| *message.publisher == *session.device.client)
+    }
+
     fn wants(&self, subscriber: &Subscriber, slot: u32, message: &Message) -> bool {
-        let by_bridge = subscriber.durable && message.qos.min(subscriber.qos) != QoS::AtMostOnce;
-        let Some(Slot { session, identity, .. }) = self.slots.get(slot as usize) else { return false };
-        let own = subscriber.no_local && *message.publisher == *session.device.client;
-        !by_bridge && !own && (!subscriber.wild || self.shared.policy.receive(identity, &message.topic))
+        let Some(Slot { identity, .. }) = self.slots.get(slot as usize) else { return false };
+        let allowed = !subscriber.wild || self.shared.policy.receive(identity, &message.topic);
+        allowed && !self.is_own(subscriber, slot, message)
     }
 
     fn deliver_one(&mut self, slot: u32, fan: &mut Fanout<'_>, qos: QoS, retain: bool, ids: &[u32]) {

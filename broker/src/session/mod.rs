@@ -312,10 +312,15 @@ impl Session {
             return self.answers.push(answer);
         }
         let out = wire.out.tail();
+        let start = out.len();
         if answer.subscribe {
             encode::suback(out, self.version, answer.packet_id, &answer.codes, None);
         } else {
             encode::unsuback(out, self.version, answer.packet_id, &answer.codes, None);
+        }
+        if out.len() - start > self.maximum_packet_size {
+            out.truncate(start);
+            close(wire, Goodbye::AnswerTooLarge);
         }
     }
 

@@ -1,12 +1,14 @@
 //! CONNECT and CONNACK (MQTT 5 §3.1, §3.2).
 
-use hubbub_tests::Version;
+use std::sync::Arc;
 
-use crate::talk::{SINCE_311, THREE, all, five, versions};
+use crate::talk::{SINCE_311, THREE, Talk, all, five, versions};
+use hubbub_tests::{Settings, Version};
 
 #[test]
 fn the_first_packet_has_to_be_connect() {
-    for first in ["c0 00", "30 ~ <a> {}", "82 ~ 0001 {} <a> 00", "62 02 0001", "e0 00", "f0 00", "20 02 0000"] {
+    for first in ["c0 00", "30 ~ <a> {}", "82 ~ 0001 {} <a> 00", "62 02 0001", "e0 00", "f0 00", "20 02 0000"]
+    {
         all(&format!("a > {first}\n a closed"));
     }
 }
@@ -47,11 +49,16 @@ fn another_protocol_name_is_not_let_in() {
 
 #[test]
 fn an_unknown_level_is_named_as_such() {
-    five("a > 10 ~ <MQTT> 06 02 0000 00 <a%>
+    five(
+        "a > 10 ~ <MQTT> 06 02 0000 00 <a%>
           a < 20 ~ 00 84 {*}
-          a closed");
+          a closed",
+    );
     for level in ["00", "03", "ff"] {
-        versions(&[Version::V311], &format!("a > 10 ~ <MQTT> {level} 02 0000 <a%> \n a < 20 02 00 01 \n a closed"));
+        versions(
+            &[Version::V311],
+            &format!("a > 10 ~ <MQTT> {level} 02 0000 <a%> \n a < 20 02 00 01 \n a closed"),
+        );
     }
 }
 
@@ -127,51 +134,6 @@ fn properties_of_connect_are_there_once_and_in_their_range() {
 }
 
 #[test]
-fn client_ids_of_every_demanded_kind_are_taken() {
-    let alphabet = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    for id in ["x", &alphabet[..23], &alphabet[23..46], &alphabet[39..], "longer than twenty-three bytes", "聊天"] {
-        all(&format!("a > CONNECT 02 0000 {{}} <{id}> \n a < 20 ~ 00 00 {{*}} \n a > e000 \n a closed"));
-    }
-}
-
-#[test]
-fn a_client_without_an_id_is_given_one() {
-    let mut given = Vec::new();
-    for _ in 0..2 {
-        let mut talk = crate::talk::Talk::new(Version::V5);
-        talk.goes("a > CONNECT 02 0000 {} <>");
-        let connack = talk.line("a").packet();
-        assert_eq!(connack[2..4], [0, 0], "{connack:02x?}");
-        let at = connack.windows(2).position(|pair| pair == [0x12, 0]).expect("an assigned client identifier");
-        let length = usize::from(connack[at + 2]);
-        given.push(String::from_utf8(connack[at + 3..at + 3 + length].to_vec()).unwrap());
-        talk.goes(&format!("b > CONNECT 02 0000 {{}} <{}> \n b < 20 ~ 00 00 {{*}} \n a ends 8e", given.last().unwrap()));
-    }
-    assert_ne!(given[0], given[1]);
-    versions(&[Version::V311], "a > CONNECT 02 0000 <> \n a < 20 02 00 00 \n a quiet");
-}
-
-#[test]
-fn without_an_id_there_is_no_session_to_keep_in_3_1_1_and_no_connection_in_3_1() {
-    versions(THREE, "a > CONNECT 00 0000 <> \n a < 20 02 00 02 \n a closed");
-    versions(&[Version::V31], "a > CONNECT 02 0000 <> \n a < 20 02 00 02 \n a closed");
-}
-
-#[test]
-fn an_id_that_is_given_counts_like_ones_own_even_without_clean_start() {
-    five("a > CONNECT 00 0000 {} <> \n a < 20 ~ 00 00 {*} \n a quiet");
-}
-
-#[test]
-fn the_same_client_id_again_takes_over() {
-    all("a connects
-         b > CONNECT 02 0000 {} <a%>
-         b < 20 ~ 00 00 {*}
-         a ends 8e
-         b quiet");
-}
-
-#[test]
 fn what_follows_a_refused_connect_is_not_processed() {
     versions(
         SINCE_311,
@@ -188,7 +150,7 @@ fn what_follows_a_refused_connect_is_not_processed() {
 #[test]
 fn response_information_is_given_only_to_who_asks() {
     let has = |properties: &str| {
-        let mut talk = crate::talk::Talk::new(Version::V5);
+        let mut talk = Talk::new(Version::V5);
         talk.goes(&format!("a > CONNECT 82 0000 {{{properties}}} <a%> <alice>"));
         let connack = talk.line("a").packet();
         connack.windows(2).any(|pair| pair == b"u/")
@@ -200,12 +162,24 @@ fn response_information_is_given_only_to_who_asks() {
 
 #[test]
 fn an_unknown_user_is_refused_with_the_code_of_the_version() {
-    let hub = std::sync::Arc::new(hubbub_tests::Settings::with_login().set("store.engine", "memory").start());
+    let hub = Arc::new(Settings::with_login().set("store.engine", "memory").start());
     let connect = "a > CONNECT c2 0000 {} <a%> <nobody> <wrong>";
-    let mut talk = crate::talk::Talk::with(hub.clone(), Version::V5);
+    let mut talk = Talk::with(hub.clone(), Version::V5);
     talk.goes(&format!("{connect} \n a refused 86"));
     for version in THREE {
-        let mut talk = crate::talk::Talk::with(hub.clone(), *version);
+        let mut talk = Talk::with(hub.clone(), *version);
         talk.goes(&format!("{connect} \n a < 20 02 00 04 \n a closed"));
     }
+}
+
+#[test]
+fn the_server_may_set_the_keep_alive_of_a_client_of_5() {
+    let settings = Settings::dev().set("store.engine", "memory").set("session.keep_alive_max", "1s");
+    let mut talk = Talk::with(Arc::new(settings.start()), Version::V5);
+    for keep_alive in ["003c", "0000"] {
+        talk.goes(&format!("a{keep_alive} > CONNECT 02 {keep_alive} {{}} <{keep_alive}>"));
+        let connack = talk.line(&format!("a{keep_alive}")).packet();
+        assert!(connack.windows(3).any(|part| part == [0x13, 0, 1]), "a server keep-alive: {connack:02x?}");
+    }
+    talk.goes("a003c ends 8d \n a0000 ends 8d");
 }

@@ -49,18 +49,21 @@ fn a_message_is_not_sent_again_while_the_connection_lasts() {
 
 #[test]
 fn a_pubrec_with_an_error_ends_the_message() {
-    five("b connects
+    five(
+        "b connects
           b subscribes <%/t> 02
           a connects
           a > 34 ~ <%/t> 0001 {} 'x'
           b < 34 ~ <%/t> $p {} 'x'
           b > 50 ~ $p 97
-          b quiet");
+          b quiet",
+    );
 }
 
 #[test]
 fn a_refused_message_is_not_sent_again_to_a_session_that_is_resumed() {
-    five("b persists
+    five(
+        "b persists
           b subscribes <%/t> 02
           a connects
           a > 34 ~ <%/t> 0001 {} 'refused'
@@ -74,7 +77,8 @@ fn a_refused_message_is_not_sent_again_to_a_session_that_is_resumed() {
           b resumes
           a > 30 ~ <%/t> {} 'next'
           b < 30 ~ <%/t> {} 'next'
-          b quiet");
+          b quiet",
+    );
 }
 
 #[test]
@@ -99,7 +103,8 @@ fn messages_of_a_topic_keep_their_order() {
 
 #[test]
 fn no_more_is_in_flight_than_the_receive_maximum_of_the_client() {
-    five("b > CONNECT 02 0000 {21 0002} <b%>
+    five(
+        "b > CONNECT 02 0000 {21 0002} <b%>
           b < 20 ~ 00 00 {*}
           b subscribes <%/t> 02
           a connects
@@ -122,12 +127,14 @@ fn no_more_is_in_flight_than_the_receive_maximum_of_the_client() {
           b < 34 ~ <%/t> $four {} 'four'
           b quiet
           b > 50 ~ $four 80
-          b < 32 ~ <%/t> $five {} 'five'");
+          b < 32 ~ <%/t> $five {} 'five'",
+    );
 }
 
 #[test]
 fn the_receive_maximum_counts_for_stored_messages_too() {
-    five("b > CONNECT 00 0000 {11 00000e10 21 0001} <b%>
+    five(
+        "b > CONNECT 00 0000 {11 00000e10 21 0001} <b%>
           b < 20 ~ 00 00 {*}
           b subscribes <%/t> 01
           a connects
@@ -140,7 +147,8 @@ fn the_receive_maximum_counts_for_stored_messages_too() {
           b > 82 ~ 0009 {} <%/u> 00
           b < 90 ~ 0009 {} 00
           b > 40 02 $one
-          b < 32 ~ <%/t> $two {} 'two'");
+          b < 32 ~ <%/t> $two {} 'two'",
+    );
 }
 
 #[test]
@@ -167,7 +175,8 @@ fn a_client_that_exceeds_the_receive_maximum_of_the_server_is_told() {
 
 #[test]
 fn other_packets_are_answered_while_nothing_more_may_be_sent() {
-    five("b > CONNECT 02 0000 {21 0001} <b%>
+    five(
+        "b > CONNECT 02 0000 {21 0001} <b%>
           b < 20 ~ 00 00 {*}
           b subscribes <%/t> 01
           a connects
@@ -181,7 +190,8 @@ fn other_packets_are_answered_while_nothing_more_may_be_sent() {
           b > 62 02 0001
           b < 70 02 0001
           b > a2 ~ 0003 {} <%/t>
-          b < b0 ~ 0003 {} 00");
+          b < b0 ~ 0003 {} 00",
+    );
 }
 
 #[test]

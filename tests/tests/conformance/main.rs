@@ -8,6 +8,7 @@
 
 mod aliases;
 mod auth;
+mod client_ids;
 mod connect;
 mod disconnect;
 mod expiry;
@@ -18,6 +19,7 @@ mod limits;
 mod line;
 mod malformed;
 mod notation;
+mod overlap;
 mod publish;
 mod resume;
 mod retained;

@@ -12,6 +12,7 @@
 //! | `(80)` | only in 3.x |
 //! | `$p` | a packet identifier: learned where it is heard first, the same from then on |
 //! | `CONNECT` | `10 ~`, protocol name and level of the version |
+//! | `;` | another packet in the same write |
 
 use std::collections::HashMap;
 
@@ -46,8 +47,12 @@ pub fn pieces(text: &str, version: Version) -> Vec<Piece> {
     pieces
 }
 
-/// The bytes of a packet to be sent.
+/// The bytes of packets to be sent.
 pub fn bytes(text: &str, version: Version, ids: &Ids) -> Vec<u8> {
+    text.split(';').flat_map(|packet| one(packet, version, ids)).collect()
+}
+
+fn one(text: &str, version: Version, ids: &Ids) -> Vec<u8> {
     let pieces = pieces(text, version);
     let mut out = Vec::new();
     // From the end, so that Remaining Length knows what is behind it.

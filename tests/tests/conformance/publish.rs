@@ -128,7 +128,7 @@ fn properties_of_publish_have_to_be_valid() {
         ("a subscription identifier", "0b 01", "82"),
         ("payload format 2", "01 02", "82"),
         ("payload format twice", "01 00 01 00", "82"),
-        ("a response topic with a wildcard", "08 <a/#>", "82"),
+        ("a response topic with a wildcard", "08 <a/#>", "90"),
         ("a response topic that is not UTF-8", "08 <\\xff>", "81"),
         ("a content type that is not UTF-8", "03 <\\xff>", "81"),
         ("a user property that is not UTF-8", "26 <\\xff> <v>", "81"),
@@ -170,22 +170,24 @@ fn acknowledgements_leave_in_the_order_of_the_publishes() {
     all("p persists
          p subscribes <%/stored> 02
          a connects
-         a > 32 ~ <%/stored> 0001 {} 'x' \n a > 32 ~ <%/transient> 0002 {} 'x'
+         a > 32 ~ <%/stored> 0001 {} 'x' ; 32 ~ <%/transient> 0002 {} 'x'
          a < 40 02 0001
          a < 40 ~ 0002 [10]
-         a > 34 ~ <%/stored> 0003 {} 'x' \n a > 34 ~ <%/transient> 0004 {} 'x'
+         a > 34 ~ <%/stored> 0003 {} 'x' ; 34 ~ <%/transient> 0004 {} 'x'
          a < 50 02 0003
          a < 50 ~ 0004 [10]");
 }
 
 #[test]
 fn a_publish_that_is_denied_has_a_code_in_5_and_ends_the_connection_in_3_x() {
-    five("a connects
+    five(
+        "a connects
           a > 32 ~ <u/somebody/inbox> 0001 {} 'x'
           a < 40 ~ 0001 87 {*}
           a > 34 ~ <u/somebody/inbox> 0002 {} 'x'
           a < 50 ~ 0002 87 {*}
           a > 34 ~ <%/t> 0002 {} 'the identifier is free again'
-          a < 50 ~ 0002 10");
+          a < 50 ~ 0002 10",
+    );
     versions(crate::talk::THREE, "a connects \n a > 32 ~ <u/somebody/inbox> 0001 'x' \n a closed");
 }

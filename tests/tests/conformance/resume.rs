@@ -93,7 +93,8 @@ fn a_take_over_resumes_as_well() {
          b < 32 ~ <%/t> $p {} 'x'
          c > CONNECT 00 0000 {11 00000e10} <b%>
          b ends 8e");
-    five("b persists
+    five(
+        "b persists
           b subscribes <%/t> 01
           a connects
           a > 32 ~ <%/t> 0001 {} 'x'
@@ -103,12 +104,14 @@ fn a_take_over_resumes_as_well() {
           b ends 8e
           c < 3a ~ <%/t> $p {} 'x'
           c > 40 02 $p
-          c quiet");
+          c quiet",
+    );
 }
 
 #[test]
 fn a_resumed_session_keeps_to_a_smaller_receive_maximum() {
-    five("b persists
+    five(
+        "b persists
           b subscribes <%/t> 01
           a connects
           a > 32 ~ <%/t> 0001 {} '1'
@@ -121,5 +124,6 @@ fn a_resumed_session_keeps_to_a_smaller_receive_maximum() {
           b < 3a ~ <%/t> $one {} '1'
           b quiet
           b > 40 02 $one
-          b < 3a ~ <%/t> $two {} '2'");
+          b < 3a ~ <%/t> $two {} '2'",
+    );
 }

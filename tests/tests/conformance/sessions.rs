@@ -66,26 +66,31 @@ fn an_expiry_of_zero_ends_the_session_with_its_connection_even_without_clean_sta
 
 #[test]
 fn a_session_ends_when_its_expiry_has_passed() {
-    five("heir connects
+    five(
+        "heir connects
           heir subscribes <%/will> 00
           a > CONNECT 04 0000 {11 00000001} <a%> {18 00000e10} <%/will> <the session has ended>
           a < 20 ~ 00 00 {*}
           a gone
           heir < 30 ~ <%/will> {} 'the session has ended'
-          a persists");
+          a persists",
+    );
 }
 
 #[test]
 fn disconnect_may_shorten_the_expiry() {
-    five("a persists
+    five(
+        "a persists
           a > e0 ~ 00 {11 00000000}
           a closed
-          a persists");
+          a persists",
+    );
 }
 
 #[test]
 fn disconnect_may_lengthen_the_expiry() {
-    five("heir connects
+    five(
+        "heir connects
           heir subscribes <%/will> 00
           a > CONNECT 00 0000 {11 00000001} <a%>
           a < 20 ~ 00 00 {*}
@@ -95,20 +100,24 @@ fn disconnect_may_lengthen_the_expiry() {
           b < 20 ~ 00 00 {*}
           b gone
           heir < 30 ~ <%/will> {} 'two seconds later'
-          a resumes");
+          a resumes",
+    );
 }
 
 #[test]
 fn disconnect_cannot_keep_a_session_that_was_to_end() {
-    five("a connects
+    five(
+        "a connects
           a > e0 ~ 00 {11 00000e10}
           a ends 82
-          a persists");
+          a persists",
+    );
 }
 
 #[test]
 fn a_session_may_go_on_in_another_version() {
-    five("a persists
+    five(
+        "a persists
           a subscribes <%/t> 02
           a gone
           b connects
@@ -118,14 +127,15 @@ fn a_session_may_go_on_in_another_version() {
           b < 70 02 0001
           c@311 > CONNECT 00 0000 <a%>
           c@311 < 20 02 01 00
-          c@311 < 34 ~ <%/t> $p 'x'");
+          c@311 < 34 ~ <%/t> $p 'x'",
+    );
 }
 
 #[test]
 fn retained_messages_do_not_end_with_a_session() {
     all("a connects
          a > 33 ~ <%/t> 0001 {} 'stays'
-         a < 40 ~ 0001 [10]
+         a < 40 02 0001
          a > e0 00
          a closed
          b connects
@@ -135,7 +145,8 @@ fn retained_messages_do_not_end_with_a_session() {
 
 #[test]
 fn a_session_is_not_discarded_while_its_connection_is_open() {
-    five("heir connects
+    five(
+        "heir connects
           heir subscribes <%/will> 00
           a > CONNECT 02 0000 {11 00000001} <a%>
           a < 20 ~ 00 00 {*}
@@ -146,5 +157,6 @@ fn a_session_is_not_discarded_while_its_connection_is_open() {
           heir < 30 ~ <%/will> {} 'two seconds later'
           heir > 32 ~ <%/t> 0001 {} 'still there'
           heir < 40 02 0001
-          a < 32 ~ <%/t> $p {} 'still there'");
+          a < 32 ~ <%/t> $p {} 'still there'",
+    );
 }

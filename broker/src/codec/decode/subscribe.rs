@@ -81,8 +81,7 @@ fn options(version: Version, byte: u8) -> Result<SubscribeOptions, CodecError> {
     if byte & reserved != 0 {
         return Err(CodecError::Malformed("reserved bits of subscription options"));
     }
-    let qos =
-        QoS::from_bits(byte & 3).ok_or(CodecError::Malformed("subscription of quality of service 3"))?;
+    let qos = QoS::from_bits(byte & 3).ok_or(CodecError::Protocol("subscription of quality of service 3"))?;
     if !version.is_v5() {
         return Ok(SubscribeOptions { qos, ..SubscribeOptions::default() });
     }

@@ -1,0 +1,133 @@
+//! Overlapping subscriptions and subscription identifiers (MQTT 5 §3.3.4, §3.8.2.1.2).
+
+use crate::talk::{Talk, all, five};
+use hubbub_tests::Version;
+
+#[test]
+fn overlapping_subscriptions_bring_one_copy_at_the_highest_quality() {
+    all("b connects
+         b subscribes <%/+> 00
+         b subscribes <%/t> 02
+         b subscribes <%/#> 01
+         a connects
+         a > 34 ~ <%/t> 0001 {} 'x'
+         a > 32 ~ <%/u> 0002 {} 'next'
+         b < 34 ~ <%/t> $p {} 'x'
+         b < 32 ~ <%/u> $q {} 'next'");
+}
+
+#[test]
+fn overlapping_subscriptions_of_a_kept_session_do_so_too() {
+    all("b persists
+         b subscribes <%/t> 02
+         b subscribes <%/#> 01
+         b gone
+         a connects
+         a > 34 ~ <%/t> 0001 {} 'x'
+         a < 50 02 0001
+         a > 62 02 0001
+         a < 70 02 0001
+         a > 32 ~ <%/u> 0002 {} 'next'
+         a < 40 02 0002
+         b resumes
+         b < 34 ~ <%/t> $p {} 'x'
+         b < 32 ~ <%/u> $q {} 'next'");
+}
+
+#[test]
+fn a_message_names_the_subscriptions_that_it_matches() {
+    five(
+        "b connects
+          b > 82 ~ 0001 {0b 07} <%/+> 00
+          b < 90 ~ 0001 {} 00
+          b > 82 ~ 0002 {0b ff ff ff 7f} <%/large> 00
+          b < 90 ~ 0002 {} 00
+          b subscribes <%/#> 00
+          a connects
+          a > 30 ~ <%/t> {} 'x'
+          b < 30 ~ <%/t> {0b 07} 'x'
+          a > 30 ~ <%/t/u> {} 'y'
+          b < 30 ~ <%/t/u> {} 'y'
+          b > a2 ~ 0003 {} <%/+>
+          b < b0 ~ 0003 {} 00
+          a > 30 ~ <%/large> {} 'z'
+          b < 30 ~ <%/large> {0b ff ff ff 7f} 'z'",
+    );
+}
+
+#[test]
+fn one_copy_names_all_subscriptions_that_have_an_identifier() {
+    for (comes, id) in [("connects", ""), ("persists", "$p")] {
+        let first = if id.is_empty() { "30" } else { "32" };
+        let mut talk = Talk::new(Version::V5);
+        talk.goes(&format!(
+            "b {comes}
+             b > 82 ~ 0001 {{0b 07}} <%/+> 01 <%/t> 01
+             b < 90 ~ 0001 {{}} 01 01
+             b > 82 ~ 0002 {{0b 09}} <%/#> 01
+             b < 90 ~ 0002 {{}} 01
+             b subscribes <%/+/#> 01
+             a connects
+             a > {first} ~ <%/t> {} {{}} 'x'",
+            id.replace("$p", "0001")
+        ));
+        let packet = talk.line("b").packet();
+        let count = |id: u8| packet.windows(2).filter(|pair| *pair == [0x0b, id]).count();
+        assert!((1..=2).contains(&count(7)) && count(9) == 1, "{packet:02x?}");
+        talk.goes("b quiet");
+    }
+}
+
+#[test]
+fn a_kept_session_gets_one_copy_although_one_of_its_subscriptions_has_qos_0() {
+    let mut talk = Talk::new(Version::V5);
+    talk.goes(
+        "b persists
+         b > 82 ~ 0001 {0b 07} <%/t> 01
+         b < 90 ~ 0001 {} 01
+         b > 82 ~ 0002 {0b 09} <%/#> 00
+         b < 90 ~ 0002 {} 00
+         a connects
+         a > 32 ~ <%/t> 0001 {} 'x'",
+    );
+    let packet = talk.line("b").packet();
+    let identifiers = &packet[packet.len() - 6..packet.len() - 1];
+    assert_eq!(packet[0], 0x32, "{packet:02x?}");
+    assert!(
+        [b"\x04\x0b\x07\x0b\x09", b"\x04\x0b\x09\x0b\x07"].contains(&identifiers.try_into().unwrap()),
+        "{packet:02x?}"
+    );
+    talk.goes("a > 30 ~ <%/u> {} 'next' \n b < 30 ~ <%/u> {0b 09} 'next'");
+}
+
+#[test]
+fn replacing_a_subscription_replaces_its_identifier() {
+    five(
+        "b connects
+          b > 82 ~ 0001 {0b 07} <%/t> 00
+          b < 90 ~ 0001 {} 00
+          b > 82 ~ 0002 {0b 08} <%/t> 00
+          b < 90 ~ 0002 {} 00
+          a connects
+          a > 30 ~ <%/t> {} 'x'
+          b < 30 ~ <%/t> {0b 08} 'x'
+          b subscribes <%/t> 00
+          a > 30 ~ <%/t> {} 'y'
+          b < 30 ~ <%/t> {} 'y'",
+    );
+}
+
+#[test]
+fn a_retained_message_names_the_subscription_that_brought_it() {
+    five(
+        "a connects
+          a > 31 ~ <%/t> {} 'x' ; c0 00
+          a < d0 00
+          b connects
+          b subscribes <%/#> 00
+          b < 31 ~ <%/t> {} 'x'
+          b > 82 ~ 0001 {0b 07} <%/+> 00
+          b < 90 ~ 0001 {} 00
+          b < 31 ~ <%/t> {0b 07} 'x'",
+    );
+}
