@@ -63,7 +63,7 @@ fn each_client_has_its_own_aliases() {
 }
 
 #[test]
-fn a_client_is_sent_no_alias_above_its_maximum() {
+fn a_client_without_a_maximum_is_sent_no_alias() {
     for properties in ["", "22 0000"] {
         five(&format!(
             "b > CONNECT 02 0000 {{{properties}}} <b%>
@@ -75,6 +75,10 @@ fn a_client_is_sent_no_alias_above_its_maximum() {
              b < 30 ~ <%/t> {{}} 'two'"
         ));
     }
+}
+
+#[test]
+fn an_alias_of_the_server_stands_for_the_topic_that_it_was_given_with() {
     let mut talk = Talk::new(Version::V5);
     talk.goes(
         "b > CONNECT 02 0000 {22 0001} <b%>
@@ -82,12 +86,17 @@ fn a_client_is_sent_no_alias_above_its_maximum() {
          b subscribes <%/#> 00
          a connects",
     );
-    for number in 0..6 {
-        talk.goes(&format!("a > 30 ~ <%/{}> {{}} 'x'", number % 3));
+    let mut known = String::new();
+    for number in [0, 0, 0, 1, 2, 0, 1] {
+        talk.goes(&format!("a > 30 ~ <%/{number}> {{}} 'x'"));
         let packet = talk.line("b").packet();
-        let length = usize::from(packet[3]);
-        let properties = &packet[4 + length..];
-        let alias = (properties[1] == 0x23).then(|| properties[2..4].to_vec());
-        assert!(properties[0] == 0 || alias == Some(vec![0, 1]), "{packet:02x?}");
+        let (topic, properties) = packet[4..].split_at(usize::from(packet[3]));
+        let mut topic = String::from_utf8(topic.to_vec()).unwrap();
+        if properties[0] > 0 {
+            assert_eq!(properties[..4], [3, 0x23, 0, 1], "an alias up to 1 and nothing else: {packet:02x?}");
+            known = if topic.is_empty() { known } else { topic };
+            topic = known.clone();
+        }
+        assert_eq!(topic, format!("{}/{number}", talk.mark()), "{packet:02x?}");
     }
 }
