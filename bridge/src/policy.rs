@@ -72,7 +72,9 @@ impl Known {
     }
 
     fn has(&self, name: &str, proof: &[u8]) -> bool {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(name).is_some_and(|known| known == proof)
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // No proof at all proves nothing.
+        !proof.is_empty() && seen.get(name).is_some_and(|known| known == proof)
     }
 }
 
