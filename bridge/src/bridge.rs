@@ -284,7 +284,10 @@ impl Bridge {
                 tx.tell(at.edge, &ToEdge::Released { at, packet_id }, None);
             }
             ToBridge::Completed { device, packet_id } => tx.delete(keys::released(&device.client, packet_id)),
-            ToBridge::Forgotten { device, packet_id } => tx.delete(keys::inbound(&device.client, packet_id)),
+            ToBridge::Forgotten { at, token, device, packet_id } => {
+                tx.delete(keys::inbound(&device.client, packet_id));
+                tx.reply(at, Some(token), Reply::default());
+            }
             ToBridge::Detach { source: Source::Queue, .. } | ToBridge::Heartbeat => {}
         }
         Ok(())

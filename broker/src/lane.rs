@@ -203,8 +203,12 @@ pub enum ToBridge {
         /// Packet identifier.
         packet_id: u16,
     },
-    /// PUBREL from a persistent session: its packet identifier is free again.
+    /// PUBREL from a persistent session: its packet identifier is free again; answered with `Done`.
     Forgotten {
+        /// Who waits.
+        at: Place,
+        /// The wait.
+        token: u64,
         /// Whose.
         device: Device,
         /// Packet identifier.

@@ -306,7 +306,7 @@ impl Edge {
                 ToBridge::Received { at, device, position, packet_id }
             }
             Command::Completed(packet_id) => ToBridge::Completed { device, packet_id },
-            Command::Forgotten(packet_id) => ToBridge::Forgotten { device, packet_id },
+            Command::Forgotten { packet_id, token } => ToBridge::Forgotten { at, token, device, packet_id },
             Command::Publish { .. }
             | Command::Subscribe { .. }
             | Command::Unsubscribe(_)

@@ -45,7 +45,7 @@ impl Edge {
             }
             (ToEdge::Done { at, token, code, reason, user }, _) => {
                 let Some(slot) = self.slot_at(at) else { return };
-                self.done(slot, token, Outcome { code, reason, user });
+                self.done(slot, token, Outcome { code, reason, user, stored: true });
                 self.after_suback(slot, token);
                 self.resume.notify_waiters();
             }

@@ -24,6 +24,8 @@ pub struct Outcome {
     pub reason: ByteString,
     /// User properties.
     pub user: Vec<(ByteString, ByteString)>,
+    /// Whether it was stored, and with it the packet identifier of a QoS 2 publish.
+    pub stored: bool,
 }
 
 impl Outcome {
@@ -34,7 +36,7 @@ impl Outcome {
 
     /// A refusal.
     pub fn refused(code: u8, reason: &str) -> Outcome {
-        Outcome { code, reason: reason.into(), user: Vec::new() }
+        Outcome { code, reason: reason.into(), ..Outcome::default() }
     }
 }
 
@@ -44,8 +46,21 @@ pub(super) struct Inbound {
     last_token: u64,
     waiting: VecDeque<Waiting>,
     /// QoS 2 packet identifiers between PUBLISH and PUBREL, with the token while the message is not yet stored.
-    unreleased: BTreeMap<u16, Option<u64>>,
+    unreleased: BTreeMap<u16, Held>,
+    /// PUBCOMPs that wait until the disk has forgotten the packet identifier: token, identifier, reason code.
+    completing: Vec<(u64, u16, u8)>,
     aliases: Vec<(u16, ByteString)>,
+}
+
+/// Where a QoS 2 publish stands between PUBLISH and PUBREL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// Neither routed nor stored yet; the token of that.
+    Waiting(u64),
+    /// Routed: its packet identifier is in memory only.
+    Routed,
+    /// Stored, together with its packet identifier.
+    Stored,
 }
 
 #[derive(Debug)]
@@ -70,6 +85,7 @@ impl Inbound {
         self.aliases = Vec::new();
         // What a QoS 2 publish waits for is remembered in `unreleased`.
         self.waiting.clear();
+        self.completing.clear();
     }
 
     /// Publishes that wait for their PUBACK or PUBREC.
@@ -80,8 +96,8 @@ impl Inbound {
     /// Answers may be lost: a QoS 2 publish without one is forwarded again when the client repeats it. Gives back whether
     /// the client waits for any.
     pub(super) fn lose_answers(&mut self) -> bool {
-        self.unreleased.retain(|_, waits| waits.is_none());
-        !self.waiting.is_empty()
+        self.unreleased.retain(|_, held| !matches!(held, Held::Waiting(_)));
+        !self.waiting.is_empty() || !self.completing.is_empty()
     }
 
     fn wait(&mut self, token: u64, packet_id: u16, qos: QoS, outcome: Option<Outcome>) {
@@ -106,7 +122,7 @@ impl Session {
         if let Some(token) = token {
             self.inbound.wait(token, packet_id, qos, None);
             if qos == QoS::ExactlyOnce {
-                self.inbound.unreleased.insert(packet_id, Some(token));
+                self.inbound.unreleased.insert(packet_id, Held::Waiting(token));
             }
         }
         let message = Message {
@@ -163,10 +179,10 @@ impl Session {
 
     /// A packet identifier that was not released yet: the message is not forwarded again (§4.3.3).
     fn answer_repeat(&mut self, packet_id: u16, wire: &mut Wire<'_>) -> bool {
-        let Some(token) = self.inbound.unreleased.get(&packet_id).copied() else { return false };
-        match token {
-            Some(token) => self.inbound.wait(token, packet_id, QoS::ExactlyOnce, None),
-            None => {
+        let Some(held) = self.inbound.unreleased.get(&packet_id).copied() else { return false };
+        match held {
+            Held::Waiting(token) => self.inbound.wait(token, packet_id, QoS::ExactlyOnce, None),
+            Held::Routed | Held::Stored => {
                 self.inbound.wait(0, packet_id, QoS::ExactlyOnce, Some(Outcome::ok()));
                 self.answer_in_order(wire);
             }
@@ -182,12 +198,13 @@ impl Session {
             waiting.outcome = Some(outcome.clone());
         }
         // The connection that asked may be gone; then the token alone tells which one it was.
-        let by_token = || unreleased.iter().find(|(_, waits)| **waits == Some(token)).map(|(id, _)| *id);
+        let by_token =
+            || unreleased.iter().find(|(_, held)| **held == Held::Waiting(token)).map(|(id, _)| *id);
         if let Some(packet_id) = packet_id.or_else(by_token)
-            && unreleased.get(&packet_id) == Some(&Some(token))
+            && unreleased.get(&packet_id) == Some(&Held::Waiting(token))
         {
             if outcome.code < 0x80 {
-                unreleased.insert(packet_id, None);
+                unreleased.insert(packet_id, if outcome.stored { Held::Stored } else { Held::Routed });
             } else {
                 unreleased.remove(&packet_id);
             }
@@ -213,18 +230,36 @@ impl Session {
     }
 
     pub(super) fn handle_pubrel(&mut self, packet_id: u16, wire: &mut Wire<'_>) {
-        let known = self.inbound.unreleased.remove(&packet_id).is_some();
-        if known && self.is_persistent() {
-            wire.commands.push(Command::Forgotten(packet_id));
-        }
+        let held = self.inbound.unreleased.remove(&packet_id);
         // "Packet identifier not found" is no error (§3.7.2.1).
-        let code = if known { 0 } else { 0x92 };
+        let code = if held.is_some() { 0 } else { 0x92 };
+        if !self.is_persistent() || held == Some(Held::Routed) {
+            return self.complete(packet_id, code, wire);
+        }
+        // After PUBCOMP the client uses the identifier for another message. If the disk still had it then, a crash would
+        // make that message look like a repeat.
+        let token = self.inbound.next_token();
+        self.inbound.completing.push((token, packet_id, code));
+        wire.commands.push(Command::Forgotten { packet_id, token });
+    }
+
+    /// The disk has forgotten a packet identifier; `false` if the token is of something else.
+    pub(super) fn forgotten(&mut self, token: u64, wire: &mut Wire<'_>) -> bool {
+        let Some(at) = self.inbound.completing.iter().position(|(waits, ..)| *waits == token) else {
+            return false;
+        };
+        let (_, packet_id, code) = self.inbound.completing.remove(at);
+        self.complete(packet_id, code, wire);
+        true
+    }
+
+    fn complete(&self, packet_id: u16, code: u8, wire: &mut Wire<'_>) {
         self.send_ack(AckKind::PubComp, packet_id, &Outcome { code, ..Outcome::ok() }, wire);
     }
 
     /// QoS 2 packet identifiers that stood on disk between PUBLISH and PUBREL.
     pub fn restore_unreleased(&mut self, packet_ids: impl IntoIterator<Item = u16>) {
-        self.inbound.unreleased.extend(packet_ids.into_iter().map(|id| (id, None)));
+        self.inbound.unreleased.extend(packet_ids.into_iter().map(|id| (id, Held::Stored)));
     }
 }
 

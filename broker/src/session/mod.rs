@@ -104,8 +104,13 @@ pub enum Command {
     },
     /// Tell the bridge that a packet identifier of the queue is free again.
     Completed(u16),
-    /// Tell the bridge that a packet identifier of the client is free again (PUBREL).
-    Forgotten(u16),
+    /// Tell the bridge that a packet identifier of the client is free again (PUBREL); [`Session::done`] has to follow.
+    Forgotten {
+        /// Which.
+        packet_id: u16,
+        /// The wait.
+        token: u64,
+    },
     /// End the connection.
     Close(Goodbye),
 }
@@ -337,7 +342,7 @@ impl Session {
                 answer.codes.fill(outcome.code);
             }
             self.answer(answer, false, wire);
-        } else {
+        } else if !self.forgotten(token, wire) {
             self.publish_done(token, outcome, wire);
         }
         self.pump(now, wire);

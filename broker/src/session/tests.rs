@@ -191,6 +191,25 @@ fn a_repeat_after_a_reconnect_is_answered_and_not_forwarded() {
 }
 
 #[test]
+fn pubcomp_waits_until_the_disk_has_forgotten_the_identifier() {
+    let mut desk = desk(Version::V5, 100);
+    desk.publish(7, ExactlyOnce);
+    let token = desk.tokens()[0];
+    desk.done(token, Outcome { stored: true, ..Outcome::ok() });
+    desk.ack(Packet::PubRel, 7);
+    assert_eq!(desk.heard(), [(0x50, 7)]);
+    let commands = desk.commands();
+    let [Command::Forgotten { packet_id: 7, token }] = commands[..] else { panic!("{commands:?}") };
+    desk.done(token, Outcome { stored: true, ..Outcome::ok() });
+    assert_eq!(desk.heard(), [(0x70, 7)]);
+    desk.publish(8, ExactlyOnce);
+    let token = desk.tokens()[0];
+    desk.done(token, Outcome::ok());
+    desk.ack(Packet::PubRel, 8);
+    assert_eq!(desk.heard(), [(0x50, 8), (0x70, 8)], "what was only routed has nothing to wait for");
+}
+
+#[test]
 fn a_refusal_has_a_code_in_5_and_ends_a_3_x_connection() {
     let mut five = desk(Version::V5, 0);
     five.publish(1, AtLeastOnce);
