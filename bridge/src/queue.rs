@@ -371,16 +371,6 @@ impl Queues {
         tx.put(keys::released(client, packet_id), Vec::new());
         Ok(())
     }
-
-    /// How many persistent sessions there are.
-    pub fn len(&self) -> usize {
-        self.sessions.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
-    }
 }
 
 impl Match {

@@ -79,6 +79,9 @@ pub async fn receive(
     }
 }
 
+/// Bytes of a client id. It stands in every frame about its session, and those of a connect do not wait for credit.
+const MAX_CLIENT_ID: usize = 1024;
+
 struct Newcomer {
     stream: TcpStream,
     websocket: Option<Box<WebSocket>>,
@@ -146,7 +149,7 @@ impl Newcomer {
     ) -> Option<Arrival> {
         let assigned = connect.client_id.is_empty();
         let login = match self.client_id(&mut connect) {
-            Err(code) => Err((code, "a client id is needed")),
+            Err(why) => Err((0x85, why)),
             Ok(()) if connect.properties.authentication_method.is_some() => {
                 Err((0x8c, "no authentication method is offered"))
             }
@@ -173,7 +176,7 @@ impl Newcomer {
     }
 
     /// A client without an id gets one, if its version allows (MQTT 5 §3.1.3.1, 3.1.1 §3.1.3.1).
-    fn client_id(&self, connect: &mut Connect) -> Result<(), u8> {
+    fn client_id(&self, connect: &mut Connect) -> Result<(), &'static str> {
         if connect.client_id.is_empty() {
             let allowed = match connect.version {
                 Version::V5 => true,
@@ -181,9 +184,11 @@ impl Newcomer {
                 Version::V31 => false,
             };
             if !allowed {
-                return Err(0x85);
+                return Err("a client id is needed");
             }
             connect.client_id = format!("auto-{:016x}", ahash::RandomState::new().hash_one(0)).into();
+        } else if connect.client_id.len() > MAX_CLIENT_ID {
+            return Err("the client id is too long");
         } else {
             // Copied, so that it does not keep the read buffer.
             connect.client_id = ByteString::from(&*connect.client_id);

@@ -56,6 +56,14 @@ fn a_client_id_of_somebody_else_is_refused() {
     all(script);
 }
 
+/// It stands in every frame about the session, so it has a bound.
+#[test]
+fn a_client_id_of_up_to_a_thousand_and_twenty_four_bytes_is_taken() {
+    let (longest, longer) = ("x".repeat(1024), "x".repeat(1025));
+    all(&format!("a > CONNECT 02 0000 {{}} <{longest}> \n a < 20 ~ 00 00 {{*}} \n a > e000 \n a closed"));
+    all(&format!("a > CONNECT 02 0000 {{}} <{longer}> \n a < 20 ~ 00 [85](02) {{*}} \n a closed"));
+}
+
 #[test]
 fn the_same_client_id_again_takes_over() {
     all("a connects
