@@ -53,8 +53,9 @@ settings! {
     store: StoreConfig {
         /// The data folder; made at the first start.
         path: PathBuf = "./data".into(), FilePath;
-        /// "sled" keeps data on disk; "memory" forgets everything when the process ends.
-        engine: Engine = Engine::Sled, Choice;
+        /// "fjall" and "sled" keep data on disk; "memory" forgets everything when the process ends. A folder stays with
+        /// the engine that made it; `hubbub store export` and `import` take data from one to the other.
+        engine: Engine = Engine::Fjall, Choice;
         /// Memory for the cache of the store.
         cache_bytes: u64 = 64 * MIB as u64, Bytes(MIB, TIB);
         /// Operations committed, and synced to disk, in one batch at most.
@@ -97,7 +98,7 @@ settings! {
         /// Levels of a topic or filter.
         topic_levels: usize = 32, Count(3, 65_535);
         /// Bytes of a topic or filter in UTF-8.
-        topic_bytes: usize = 1024, Bytes(64, 65_535);
+        topic_bytes: usize = 1024, Bytes(64, 61_440);
         /// Subscriptions of one session.
         subscriptions: usize = 1000, Count(1, 1_000_000);
         /// User properties of one MQTT 5 packet.
@@ -209,7 +210,9 @@ settings! {
 /// The engine that keeps the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// The embedded database, on disk.
+    /// A log-structured merge tree, on disk.
+    Fjall,
+    /// The embedded database sled, on disk.
     Sled,
     /// Nothing outlives the process.
     Memory,
@@ -224,8 +227,16 @@ pub enum LogFormat {
     Json,
 }
 
+impl Engine {
+    /// Its name in the settings.
+    pub fn name(self) -> &'static str {
+        Engine::ALL.iter().find(|(_, engine)| *engine == self).map_or("", |(name, _)| name)
+    }
+}
+
 impl Choices for Engine {
-    const ALL: &[(&str, Engine)] = &[("sled", Engine::Sled), ("memory", Engine::Memory)];
+    const ALL: &[(&str, Engine)] =
+        &[("fjall", Engine::Fjall), ("sled", Engine::Sled), ("memory", Engine::Memory)];
 }
 
 impl Choices for LogFormat {

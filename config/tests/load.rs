@@ -153,7 +153,7 @@ fn all_mistakes_are_reported_at_once_with_their_places() {
             "hubbub.toml:4: session.inflght: no such setting; did you mean session.inflight?",
             "hubbub.toml:5: session.expiry_max: 7 has no unit; expected a time from 1s to 3650d",
             "hubbub.toml:8: no such section: [sesion]; did you mean [session]?",
-            r#"hubbub.toml:11: store.engine: got "sledge"; expected "sled" or "memory""#,
+            r#"hubbub.toml:11: store.engine: got "sledge"; expected "fjall" or "sled" or "memory""#,
             "hubbub.toml:12: store.cache_bytes: got a number with a point; expected a size from 1MiB to 1TiB",
             "hubbub.toml:13: store.file: no such setting; did you mean acl.file?",
             r#"hubbub.toml:15: listen.mqtt: got "localhost:1883"; expected a list, each an address and port such as "127.0.0.1:1883" or "[::1]:1883""#,

@@ -47,9 +47,9 @@ fn only_the_spine_names_rumqttd() {
 }
 
 #[test]
-fn only_the_store_names_sled() {
+fn only_the_store_names_its_engines() {
     Secret {
-        words: &["sled::", "use sled"],
+        words: &["sled::", "use sled", "fjall::", "use fjall"],
         everywhere_in: &["config/", "broker/", "bridge/", "cli/"],
         but: &["bridge/src/store/"],
         instead: "use the trait `Store` of bridge/src/store",

@@ -3,6 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `meta/version` | format version, u32 |
+//! | `meta/commits` | number of commits so far, u64 |
 //! | `meta/epoch` | number of the run of the server, u64 |
 //! | `a/{topic}` | retained message of a topic |
 //! | `b/{client}{filter}` | subscription of a session |
@@ -51,6 +52,11 @@ pub fn under(prefix: Vec<u8>) -> Range<Vec<u8>> {
 /// Version of the layout.
 pub fn version() -> Vec<u8> {
     b"meta/version".to_vec()
+}
+
+/// Number of commits so far.
+pub fn commits() -> Vec<u8> {
+    b"meta/commits".to_vec()
 }
 
 /// Number of the run of the server.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Batch, Order, Pair, Store, StoreError, Write};
+use super::{Batch, Order, Pair, Store, StoreError, Visit, Write};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -47,6 +47,10 @@ impl Store for MemoryStore {
             };
         }
         Ok(())
+    }
+
+    fn walk(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.map().iter().try_for_each(|(key, value)| visit(key, value))
     }
 
     fn size_on_disk(&self) -> Result<u64, StoreError> {

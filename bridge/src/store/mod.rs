@@ -3,7 +3,10 @@
 //! Everyone else sees the trait [`Store`] and the key layout in [`keys`]; the engines are private to this folder.
 
 mod batch;
+mod counted;
 mod durable;
+mod fjall;
+mod folder;
 pub mod keys;
 mod memory;
 mod poison;
@@ -19,6 +22,8 @@ use std::sync::Arc;
 use hubbub_config::{Engine, StoreConfig};
 
 pub use batch::{Batch, Write};
+pub use counted::Counted;
+pub use fjall::FjallStore;
 pub use memory::MemoryStore;
 pub use poison::Poisoning;
 pub use sled::SledStore;
@@ -26,6 +31,9 @@ pub use version::FORMAT_VERSION;
 
 /// One key with its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
+
+/// Is shown each key with its value; an error ends the walk.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError> + 'a;
 
 /// A sorted map of bytes whose batches are all or nothing.
 pub trait Store: Send + Sync {
@@ -39,6 +47,10 @@ pub trait Store: Send + Sync {
     /// Applies the whole batch or nothing of it. When this returns `Ok`, the batch is on the disk and not only in
     /// the caches of the system; this is what an acknowledgement rests on.
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+
+    /// Shows every pair in the order of the keys, as one moment saw them all. The visit has to be quick: an engine may
+    /// hold back commits meanwhile.
+    fn walk(&self, visit: &mut Visit<'_>) -> Result<(), StoreError>;
 
     /// Bytes that the store takes on the disk (in memory, for an engine without a disk).
     fn size_on_disk(&self) -> Result<u64, StoreError>;
@@ -90,20 +102,31 @@ pub enum StoreError {
 
 /// Opens the store of the settings, making its folder at the first start.
 ///
-/// Fails when another process holds the folder, when it cannot be written, or when its data has another format.
+/// Fails when another process holds the folder, when it cannot be written, when its data has another format or was
+/// written by another engine, or when data is missing.
 pub fn open(settings: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
-    match settings.engine {
+    let StoreConfig { engine, path, cache_bytes, .. } = settings;
+    match engine {
         Engine::Memory => {
-            let engine = MemoryStore::default();
-            version::check(&engine, &settings.path)?;
-            Ok(Arc::new(Poisoning::new(engine)))
+            let store = MemoryStore::default();
+            version::check(&store, path)?;
+            Ok(Arc::new(Poisoning::new(store)))
+        }
+        Engine::Fjall => {
+            folder::prepare(path, *engine)?;
+            keep(FjallStore::open(&path.join(folder::FJALL), *cache_bytes)?, settings)
         }
         Engine::Sled => {
-            let engine = SledStore::open(&settings.path, settings.cache_bytes)?;
-            version::check_folder(&engine, &settings.path)?;
-            Ok(Arc::new(Poisoning::new(engine)))
+            folder::prepare(path, *engine)?;
+            keep(SledStore::open(path, *cache_bytes)?, settings)
         }
     }
+}
+
+fn keep(store: impl Store + 'static, settings: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
+    let StoreConfig { engine, path, .. } = settings;
+    folder::check(&store, path, *engine)?;
+    Ok(Arc::new(Poisoning::new(Counted::new(store, path)?)))
 }
 
 #[cfg(test)]
@@ -120,43 +143,115 @@ mod tests {
         batch
     }
 
+    const ON_DISK: [Engine; 2] = [Engine::Fjall, Engine::Sled];
+
     #[test]
     fn a_first_start_makes_the_folder_and_a_second_finds_its_data() {
-        let home = tempfile::tempdir().unwrap();
-        let settings = settings(Engine::Sled, &home.path().join("deep/data"));
-        open(&settings).unwrap().commit(put(b"k", b"v")).unwrap();
-        assert_eq!(open(&settings).unwrap().get(b"k").unwrap(), Some(b"v".to_vec()));
+        for engine in ON_DISK {
+            let home = tempfile::tempdir().unwrap();
+            let settings = settings(engine, &home.path().join("deep/data"));
+            open(&settings).unwrap().commit(put(b"k", b"v")).unwrap();
+            assert_eq!(open(&settings).unwrap().get(b"k").unwrap(), Some(b"v".to_vec()));
+        }
     }
 
     #[test]
     fn a_folder_in_use_is_refused_with_its_name() {
-        let home = tempfile::tempdir().unwrap();
-        let settings = settings(Engine::Sled, home.path());
-        let _holder = open(&settings).unwrap();
-        let refusal = open(&settings).err().unwrap();
-        assert!(matches!(refusal, StoreError::Locked(_)), "{refusal}");
-        assert!(refusal.to_string().contains(home.path().to_str().unwrap()), "{refusal}");
+        for engine in ON_DISK {
+            let home = tempfile::tempdir().unwrap();
+            let settings = settings(engine, home.path());
+            let _holder = open(&settings).unwrap();
+            let refusal = open(&settings).err().unwrap();
+            assert!(matches!(refusal, StoreError::Locked(_)), "{refusal}");
+            assert!(refusal.to_string().contains(home.path().to_str().unwrap()), "{refusal}");
+        }
     }
 
     #[test]
     fn a_folder_whose_data_is_gone_is_not_taken_for_a_new_one() {
-        let home = tempfile::tempdir().unwrap();
-        let settings = settings(Engine::Sled, home.path());
-        open(&settings).unwrap().commit(put(b"k", b"v")).unwrap();
-        std::fs::write(home.path().join("db"), b"").unwrap();
-        let refusal = open(&settings).err().unwrap().to_string();
-        assert!(refusal.contains("data is gone") && refusal.contains("hubbub-format"), "{refusal}");
-        std::fs::remove_file(home.path().join("hubbub-format")).unwrap();
-        assert_eq!(open(&settings).unwrap().get(b"k").unwrap(), None);
+        for engine in ON_DISK {
+            let home = tempfile::tempdir().unwrap();
+            let settings = settings(engine, home.path());
+            open(&settings).unwrap().commit(put(b"k", b"v")).unwrap();
+            match engine {
+                Engine::Sled => std::fs::write(home.path().join("db"), b"").unwrap(),
+                _ => std::fs::remove_dir_all(home.path().join("fjall")).unwrap(),
+            }
+            let refusal = open(&settings).err().unwrap().to_string();
+            assert!(refusal.contains("data is gone") && refusal.contains("hubbub-format"), "{refusal}");
+            std::fs::remove_file(home.path().join("hubbub-format")).unwrap();
+            std::fs::remove_file(home.path().join("hubbub-commits")).unwrap();
+            assert_eq!(open(&settings).unwrap().get(b"k").unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_folder_stays_with_the_engine_that_made_it() {
+        for (first, second) in [(Engine::Fjall, Engine::Sled), (Engine::Sled, Engine::Fjall)] {
+            let home = tempfile::tempdir().unwrap();
+            open(&settings(first, home.path())).unwrap();
+            let refusal = open(&settings(second, home.path())).err().unwrap().to_string();
+            let advice = format!("store.engine = \"{}\"", first.name());
+            assert!(refusal.contains(&advice) && refusal.contains("hubbub store export"), "{refusal}");
+        }
     }
 
     #[test]
     fn a_path_that_is_a_file_is_refused_with_a_sentence() {
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("data");
-        std::fs::write(&file, "not a folder").unwrap();
-        let refusal = open(&settings(Engine::Sled, &file)).err().unwrap().to_string();
-        assert!(refusal.contains("cannot be used") && refusal.contains(file.to_str().unwrap()), "{refusal}");
+        for engine in ON_DISK {
+            let home = tempfile::tempdir().unwrap();
+            let file = home.path().join("data");
+            std::fs::write(&file, "not a folder").unwrap();
+            let refusal = open(&settings(engine, &file)).err().unwrap().to_string();
+            assert!(
+                refusal.contains("cannot be used") && refusal.contains(file.to_str().unwrap()),
+                "{refusal}"
+            );
+        }
+    }
+
+    /// The file to which the engine appends.
+    fn log_of(engine: Engine, home: &std::path::Path) -> std::path::PathBuf {
+        match engine {
+            Engine::Sled => home.join("db"),
+            _ => home.join("fjall/0.jnl"),
+        }
+    }
+
+    #[test]
+    fn a_log_that_was_cut_off_is_noticed() {
+        for engine in ON_DISK {
+            let home = tempfile::tempdir().unwrap();
+            let settings = settings(engine, home.path());
+            let store = open(&settings).unwrap();
+            (0..100u8).for_each(|n| store.commit(put(&[n], &[n; 1000])).unwrap());
+            drop(store);
+            let log = log_of(engine, home.path());
+            let bytes = std::fs::read(&log).unwrap();
+            let written = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+            std::fs::write(&log, &bytes[..written * 2 / 3]).unwrap();
+            let refusal = open(&settings).err().unwrap().to_string();
+            let noticed = refusal.contains("are missing from its data") || refusal.contains("is damaged");
+            assert!(noticed, "{engine:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_was_scribbled_on_is_refused() {
+        for engine in ON_DISK {
+            let home = tempfile::tempdir().unwrap();
+            let settings = settings(engine, home.path());
+            let store = open(&settings).unwrap();
+            (0..100u8).for_each(|n| store.commit(put(&[n], &[n; 1000])).unwrap());
+            drop(store);
+            let log = log_of(engine, home.path());
+            let mut bytes = std::fs::read(&log).unwrap();
+            let written = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+            bytes[written / 2..written / 2 + 500].iter_mut().for_each(|byte| *byte ^= 0x55);
+            std::fs::write(&log, &bytes).unwrap();
+            let refusal = open(&settings).err().unwrap().to_string();
+            assert!(refusal.contains(home.path().to_str().unwrap()), "{engine:?}: {refusal}");
+        }
     }
 
     #[test]

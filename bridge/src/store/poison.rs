@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Batch, Order, Pair, Store, StoreError};
+use super::{Batch, Order, Pair, Store, StoreError, Visit};
 
 /// A store that lets nothing in after its first failure. Reading goes on.
 pub struct Poisoning<S> {
@@ -42,6 +42,10 @@ impl<S: Store> Store for Poisoning<S> {
         self.engine.commit(batch)?;
         failure.did_not_happen();
         Ok(())
+    }
+
+    fn walk(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.engine.walk(visit)
     }
 
     fn size_on_disk(&self) -> Result<u64, StoreError> {
@@ -105,6 +109,10 @@ mod tests {
                 Fault::Error => Err(StoreError::Failed("disk full".into())),
                 Fault::Panic => panic!("the engine gave up"),
             }
+        }
+
+        fn walk(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+            self.0.walk(visit)
         }
 
         fn size_on_disk(&self) -> Result<u64, StoreError> {

@@ -1,4 +1,4 @@
-//! The default engine: sled 0.34, one tree.
+//! The engine sled 0.34, one tree.
 
 use std::ops::Range;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use hubbub_broker::clock::Deadline;
 
 use super::durable::Durable;
-use super::{Batch, Order, Pair, Store, StoreError, Write};
+use super::{Batch, Order, Pair, Store, StoreError, Visit, Write};
 
 /// How long to wait for a folder whose last owner is still on its way out.
 const LOCK_PATIENCE: Duration = Duration::from_millis(1000);
@@ -60,6 +60,15 @@ impl Store for SledStore {
         self.apply(batch)?;
         self.db.flush().map_err(failed)?;
         self.durable.sync().map_err(|error| StoreError::Failed(format!("sync to disk: {error}")))
+    }
+
+    fn walk(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        let _no_commit = self.whole_batches.read().unwrap_or_else(PoisonError::into_inner);
+        for pair in self.db.iter() {
+            let (key, value) = pair.map_err(failed)?;
+            visit(&key, &value)?;
+        }
+        Ok(())
     }
 
     fn size_on_disk(&self) -> Result<u64, StoreError> {

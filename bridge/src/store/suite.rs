@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use super::{Batch, Order, Pair, Store, keys};
+use super::{Batch, Order, Pair, Store, StoreError, keys};
 
 /// A sentence about stores, and what proves it.
 type Promise = (&'static str, fn(&dyn Store));
 
 /// Runs every promise on a fresh store each.
 pub(crate) fn check<S: Store>(fresh: impl Fn() -> S) {
-    let promises: [Promise; 9] = [
+    let promises: [Promise; 10] = [
         ("a batch lands whole and in order", batch_lands_whole),
         ("scans go both ways with limits", scans_both_ways),
         ("odd ranges are empty", odd_ranges_are_empty),
@@ -18,6 +18,7 @@ pub(crate) fn check<S: Store>(fresh: impl Fn() -> S) {
         ("empty and binary keys work", odd_keys),
         ("ids that are prefixes of one another stay apart", prefix_isolation),
         ("a scan never sees half of a batch", scan_sees_whole_batches),
+        ("a walk shows everything in order, and ends with an error", walk_shows_all),
         ("size is reported", size_is_reported),
     ];
     for (promise, test) in promises {
@@ -97,7 +98,7 @@ fn large_values(store: &dyn Store) {
 }
 
 fn odd_keys(store: &dyn Store) {
-    let odd: [&[u8]; 4] = [&[0], &[0, 0], &[0, 255], &[255; 70_000]];
+    let odd: [&[u8]; 4] = [&[0], &[0, 0], &[0, 255], &[255; 65_535]];
     commit(store, |batch| odd.into_iter().for_each(|key| batch.put(key, [])));
     assert!(odd.into_iter().all(|key| store.get(key).unwrap() == Some(vec![])));
     assert_eq!(store.get(&[0, 0, 0]).unwrap(), None);
@@ -140,6 +141,25 @@ fn scan_sees_whole_batches(store: &dyn Store) {
         }
     });
     assert_eq!(store.get(&[39]).unwrap(), Some(value(200).to_vec()));
+}
+
+fn walk_shows_all(store: &dyn Store) {
+    commit(store, |batch| ["b", "a", "c"].into_iter().for_each(|key| batch.put(key, key)));
+    let mut seen = String::new();
+    let mut visit = |key: &[u8], _: &[u8]| {
+        seen.push(key[0].into());
+        if key == b"b" { Err(StoreError::Failed("enough".into())) } else { Ok(()) }
+    };
+    store.walk(&mut visit).unwrap_err();
+    assert_eq!(seen, "ab");
+    let mut pairs = Vec::new();
+    store
+        .walk(&mut |key, value| {
+            pairs.push((key.to_vec(), value.to_vec()));
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(pairs, all(store));
 }
 
 fn size_is_reported(store: &dyn Store) {

@@ -7,23 +7,6 @@ use super::{Batch, Order, Store, StoreError, keys};
 /// The layout that [`keys`] describes. Raise it together with a migration.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Stands beside the data so that a folder which lost its data is not taken for a new one.
-const MARKER: &str = "hubbub-format";
-
-/// Like [`check`], for an engine whose data is in the folder `path`.
-pub(super) fn check_folder(store: &dyn Store, path: &Path) -> Result<(), StoreError> {
-    let unusable = |reason| StoreError::Folder { path: path.to_path_buf(), reason };
-    let marker = path.join(MARKER);
-    if marker.exists() && is_empty(store)? {
-        let reason =
-            format!("its data is gone; restore it from a copy, or remove the file {MARKER} to begin anew");
-        return Err(unusable(reason));
-    }
-    check(store, path)?;
-    std::fs::write(&marker, format!("hubbub data folder, format {FORMAT_VERSION}\n"))
-        .map_err(|error| unusable(format!("{MARKER}: {error}")))
-}
-
 /// Stamps an empty store, accepts a known version, refuses everything else without touching it.
 pub(super) fn check(store: &dyn Store, path: &Path) -> Result<(), StoreError> {
     match store.get(&keys::version())? {
@@ -34,7 +17,7 @@ pub(super) fn check(store: &dyn Store, path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn is_empty(store: &dyn Store) -> Result<bool, StoreError> {
+pub(super) fn is_empty(store: &dyn Store) -> Result<bool, StoreError> {
     Ok(store.scan(keys::everything(), Order::Forward, 1)?.is_empty())
 }
 

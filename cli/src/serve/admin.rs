@@ -24,9 +24,8 @@ impl TokenFile {
     /// Writes a fresh token, and on a second line the address to ask.
     pub fn write(config: &Config, http: Option<SocketAddr>) -> anyhow::Result<TokenFile> {
         let secret = format!("{:032x}{:032x}", random(), random());
-        let (Some(http), Engine::Sled) = (http, config.store.engine) else {
-            return Ok(TokenFile { path: None, secret });
-        };
+        let http = http.filter(|_| config.store.engine != Engine::Memory);
+        let Some(http) = http else { return Ok(TokenFile { path: None, secret }) };
         let path = config.store.path.join("admin.token");
         // An older one may have been left behind by a crash, with other rights.
         let _ = std::fs::remove_file(&path);

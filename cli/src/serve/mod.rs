@@ -177,8 +177,8 @@ impl Running {
         }
         let data = std::path::absolute(&config.store.path).unwrap_or_else(|_| config.store.path.clone());
         match config.store.engine {
-            Engine::Sled => writeln!(out, "data       {}", data.display())?,
             Engine::Memory => writeln!(out, "data       in memory: nothing outlives the process")?,
+            Engine::Fjall | Engine::Sled => writeln!(out, "data       {}", data.display())?,
         }
         let port = self.doors.iter().find(|(door, _)| *door == Door::Mqtt).map_or(1883, |(_, a)| a.port());
         let port = if port == 1883 { String::new() } else { format!(" -p {port}") };
