@@ -31,6 +31,7 @@ use crate::queue::{self, Queues};
 use crate::rpc::Request;
 use crate::store::{Order, Store, StoreError, keys};
 use crate::transaction::{Frames, Reply, Transaction};
+use crate::wills::{self, Terms};
 
 /// How long the committer sleeps when nothing happens; also how fast it notices that it has to stop.
 const IDLE: Duration = Duration::from_millis(100);
@@ -124,7 +125,8 @@ impl Bridge {
         load_retained(&*store, &retained)?;
         let topics = TopicLimits { levels: config.limits.topic_levels, bytes: config.limits.topic_bytes };
         let mut queues = Queues::new(topics, config.session.durable_queue_messages, counters.clone());
-        let sessions = queues.restore(&*store, clock.now())?;
+        let mut sessions = queues.restore(&*store, clock.now())?;
+        wills::restore(&*store, &mut sessions, clock.now())?;
         let people = People::start(&config.presence, &*store, &retained, clock.now())?;
         let push = Push::start(&config.notify, &*store, counters.clone())?;
         let rules =
@@ -288,6 +290,13 @@ impl Bridge {
                 tx.delete(keys::inbound(&device.client, packet_id));
                 tx.reply(at, Some(token), Reply::default());
             }
+            ToBridge::Will { at, token, device, kind, door, delay, expiry } => {
+                let Some(message) = message else { return Ok(()) };
+                wills::keep(tx, &device, Terms { kind, door, delay, expiry }, &message);
+                tx.reply(at, Some(token), Reply::default());
+            }
+            ToBridge::WillDue { device, due } => wills::wait(tx, &device, due)?,
+            ToBridge::WillOver { device } => tx.delete(keys::will(&device.client)),
             ToBridge::Detach { source: Source::Queue, .. } | ToBridge::Heartbeat => {}
         }
         Ok(())

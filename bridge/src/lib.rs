@@ -16,3 +16,4 @@ pub mod rpc;
 pub mod store;
 pub mod transaction;
 pub mod users;
+pub mod wills;

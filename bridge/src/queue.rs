@@ -139,6 +139,7 @@ impl Queues {
             subscriptions,
             unreleased,
             released,
+            will: None,
         })
     }
 

@@ -7,8 +7,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::clock::Millis;
 use crate::codec::{QoS, SubscribeOptions};
 use crate::message::{Message, Unreadable};
+use crate::policy::Door;
 
 /// Where an answer goes: a session of an edge. An answer to a session that is over finds nobody, and a page for a reader
 /// that is gone is not taken for one of its successor.
@@ -213,6 +215,35 @@ pub enum ToBridge {
         device: Device,
         /// Packet identifier.
         packet_id: u16,
+    },
+    /// The will of a connection (the message of the frame), kept until [`ToBridge::WillOver`]; answered with `Done`.
+    Will {
+        /// Who waits.
+        at: Place,
+        /// The wait.
+        token: u64,
+        /// Whose.
+        device: Device,
+        /// Short name of the device kind.
+        kind: ByteString,
+        /// Through which door the client came.
+        door: Door,
+        /// Seconds between the end of the connection and the will.
+        delay: u32,
+        /// Seconds that the published will is worth delivering.
+        expiry: Option<u32>,
+    },
+    /// The connection is lost and its will waits for this time.
+    WillDue {
+        /// Whose.
+        device: Device,
+        /// When.
+        due: Millis,
+    },
+    /// The will was published, or is not needed any more.
+    WillOver {
+        /// Whose.
+        device: Device,
     },
     /// From the watchdog.
     Heartbeat,

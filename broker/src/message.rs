@@ -5,7 +5,7 @@ use bytestring::ByteString;
 use thiserror::Error;
 
 use crate::clock::Millis;
-use crate::codec::{Properties, QoS};
+use crate::codec::{Properties, QoS, Will};
 
 /// A published message, apart from who receives it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,6 +35,12 @@ const RETAIN: u8 = 0b100;
 const EXPIRES: u8 = 0b1000;
 
 impl Message {
+    /// The will that this message is, if it was kept as one.
+    pub fn into_will(self, delay: u32, expiry: Option<u32>) -> Will {
+        let Message { topic, qos, retain, properties, payload, .. } = self;
+        Will { topic, payload, qos, retain, delay, expiry, properties }
+    }
+
     /// Whether it has expired.
     pub fn is_expired(&self, now: Millis) -> bool {
         self.expires.is_some_and(|at| at <= now)
@@ -94,6 +100,14 @@ impl Message {
             properties: Properties(take_long(bytes)?),
             payload: take_long(bytes)?,
         })
+    }
+}
+
+impl Will {
+    /// The message that is published, in the name of this client.
+    pub fn into_message(self, publisher: &ByteString, expires: Option<Millis>) -> Message {
+        let Will { topic, payload, qos, retain, properties, .. } = self;
+        Message { topic, publisher: publisher.clone(), qos, retain, expires, properties, payload }
     }
 }
 

@@ -6,12 +6,13 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use serde::{Deserialize, Serialize};
 
 use crate::lane::{Device, Errand};
 use crate::topic::TopicFilter;
 
 /// Which door a connection came through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Door {
     /// MQTT over TCP.
     Mqtt,

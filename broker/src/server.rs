@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 
 use thiserror::Error;
@@ -94,6 +94,7 @@ impl Broker {
             homes[usize::from(shared.home_of(&session.device.client))].push(session);
         }
         let mut threads = Vec::new();
+        let together = Arc::new(Barrier::new(spine.len()));
         for (id, ((spine, inbox), restored)) in spine.into_iter().zip(boxes).zip(homes).enumerate() {
             let listeners = doors.open.iter().map(|(door, socket)| {
                 Ok(Listener { door: *door, socket: socket.try_clone().map_err(StartError::Thread)? })
@@ -106,6 +107,7 @@ impl Broker {
                 edges: mail.clone(),
                 listeners: listeners.collect::<Result<_, _>>()?,
                 restored,
+                together: together.clone(),
             };
             let died = died.clone();
             let body = move || edge::run(parts).inspect_err(|error| died(error.clone()));

@@ -14,6 +14,7 @@
 //! | `i/{uid}{n}` | inbox entry |
 //! | `j/{client}{packet}` | QoS 2 packet id received, not yet completed |
 //! | `k/{uid}{cmid}` | first answer to a client's message id |
+//! | `l/{client}` | will that may still have to be published |
 //! | `m/{cid}{seq}` | message of a conversation |
 //! | `o/{uid}{n}` | notification to be sent |
 //! | `q/{client}{pos}` | queued delivery of a session |
@@ -91,6 +92,7 @@ kinds! {
     b'i' "an inbox entry": inbox(uid: &str, n: u64), all all_inboxes;
     b'j' "a QoS 2 packet id received from a client": inbound(client: &str, packet: u16), all all_inbound;
     b'k' "the first answer to a client's own message id": dedupe(uid: &str, cmid: &str), all all_dedupes;
+    b'l' "the will of a connection": will(client: &str), all all_wills;
     b'm' "a message of a conversation": message(cid: &str, seq: u64), all all_messages;
     b'o' "a notification to be sent": pending(uid: &str, n: u64), all all_pending;
     b'q' "a queued delivery": queued(client: &str, pos: u64), all all_queued;

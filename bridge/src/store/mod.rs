@@ -29,6 +29,9 @@ pub use poison::Poisoning;
 pub use sled::SledStore;
 pub use version::FORMAT_VERSION;
 
+/// Directives for the log that keep an engine quiet unless something is wrong.
+pub const LOG: &str = "fjall=warn,lsm_tree=warn,sled=warn";
+
 /// One key with its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 

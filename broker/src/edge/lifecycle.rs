@@ -14,10 +14,9 @@ use crate::codec::encode::{self, ConnAck, ConnAckProperties};
 use crate::codec::{Connect, QoS, Version, Will};
 use crate::goodbye::Goodbye;
 use crate::lane::{Ending, Place, Source, ToBridge};
-use crate::message::Message;
 use crate::outbuffer::OutBuffer;
 use crate::policy::{Identity, PublishVerdict};
-use crate::session::{RestoredSession, Session, Wire};
+use crate::session::{RestoredSession, RestoredWill, Session, Wire};
 
 /// What CONNACK tells a client besides the settings.
 struct Welcome {
@@ -68,6 +67,7 @@ impl Edge {
             None => self.begin(link, &connect, identity, expiry),
         };
         self.announce(slot, present.is_none());
+        self.keep_will(slot);
         self.shared.counters.connections_total.add(1);
         tracing::info!(%client, %user, %peer, ?version, "client connected");
         if connect.keep_alive > self.shared.settings.keep_alive_warn {
@@ -160,6 +160,7 @@ impl Edge {
             session,
             link,
             will_due: None,
+            will_kept: false,
             ends_at: None,
             durable: false,
             armed: [None; 3],
@@ -232,6 +233,32 @@ impl Edge {
         self.mark_dirty(slot);
     }
 
+    /// Has the bridge keep the will of a new connection, which hears CONNACK once it does. One that an earlier connection
+    /// left is replaced, or not needed any more.
+    fn keep_will(&mut self, slot: u32) {
+        let at = self.place(slot);
+        let entry = &mut self.slots[slot as usize];
+        let Some(will) = entry.session.will.clone() else { return self.forget_will(slot) };
+        let Identity { device, kind, door } = entry.identity.clone();
+        let token = entry.session.next_token();
+        if let Some(link) = &mut entry.link {
+            link.held = Some(token);
+        }
+        entry.will_kept = true;
+        let Will { delay, expiry, .. } = *will;
+        let frame = ToBridge::Will { at, token, device, kind, door, delay, expiry };
+        let message = will.into_message(&self.slots[slot as usize].identity.device.client, None);
+        self.tell_bridge(&frame, Some(&message));
+    }
+
+    fn forget_will(&mut self, slot: u32) {
+        let entry = &mut self.slots[slot as usize];
+        if std::mem::take(&mut entry.will_kept) {
+            let device = entry.identity.device.clone();
+            self.tell_bridge(&ToBridge::WillOver { device }, None);
+        }
+    }
+
     /// Who has neither presence, nor an inbox, nor a session that is kept leaves nothing with the bridge: nameless clients
     /// that come and go.
     fn concerns_bridge(&self, slot: u32) -> bool {
@@ -293,13 +320,15 @@ impl Edge {
 
     /// A will with a delay waits, unless the session ends first (§3.1.3.2.2).
     fn schedule_will(&mut self, slot: u32, will: Option<Box<Will>>) {
-        let Some(will) = will else { return };
+        let Some(will) = will else { return self.forget_will(slot) };
         let due = self.now() + Millis::from(will.delay) * 1000;
         let entry = &mut self.slots[slot as usize];
         let waits = will.delay > 0 && entry.session.expiry > 0;
         entry.session.will = Some(will);
         if waits {
             entry.will_due = Some(due);
+            let device = entry.identity.device.clone();
+            self.tell_bridge(&ToBridge::WillDue { device, due }, None);
             self.arm(slot, due, Timer::Will);
         } else {
             self.fire_will(slot);
@@ -323,15 +352,8 @@ impl Edge {
         entry.will_due = None;
         let Some(will) = entry.session.will.take() else { return };
         let identity = entry.identity.clone();
-        let message = Message {
-            topic: will.topic,
-            publisher: identity.device.client.clone(),
-            qos: will.qos,
-            retain: will.retain,
-            expires: will.expiry.map(|seconds| now + Millis::from(seconds) * 1000),
-            properties: will.properties,
-            payload: will.payload,
-        };
+        let expires = will.expiry.map(|seconds| now + Millis::from(seconds) * 1000);
+        let message = will.into_message(&identity.device.client, expires);
         match self.shared.policy.publish(&identity, &message.topic, &message.payload) {
             PublishVerdict::Plain(rule) => self.route(None, message, rule, None),
             PublishVerdict::Errand(errand) => {
@@ -346,6 +368,7 @@ impl Edge {
                 tracing::info!(client = %message.publisher, topic = %message.topic, why, "will denied");
             }
         }
+        self.forget_will(slot);
     }
 
     /// Ends a session that has no connection.
@@ -363,19 +386,34 @@ impl Edge {
         }
     }
 
-    /// Persistent sessions of an earlier run: they are routable before their client returns.
-    pub(super) fn restore(&mut self, restored: RestoredSession) {
+    /// Sessions of an earlier run: those that persist are routable before their client returns, the others are over and
+    /// only owe a will.
+    pub(super) fn restore(&mut self, mut restored: RestoredSession) {
         let (device, ended_at) = (restored.device.clone(), restored.ended_at);
+        let will = restored.will.take();
         let session = restored.into_session(self.shared.settings.session);
-        let identity = Identity { device, kind: Default::default(), door: crate::policy::Door::Mqtt };
+        let mut identity = Identity { device, kind: Default::default(), door: crate::policy::Door::Mqtt };
+        if let Some(will) = &will {
+            (identity.kind, identity.door) = (will.kind.clone(), will.door);
+        }
         let slot = self.insert(identity, session, None);
-        self.slots[slot as usize].durable = true;
+        self.restore_will(slot, will);
+        let entry = &mut self.slots[slot as usize];
+        entry.durable = entry.session.is_persistent();
         let subscriptions: Vec<_> =
             self.slots[slot as usize].session.subscriptions.values().cloned().collect();
         for subscription in &subscriptions {
             self.index_durable(subscription, true);
         }
         self.schedule_expiry(slot, ended_at);
+    }
+
+    fn restore_will(&mut self, slot: u32, restored: Option<RestoredWill>) {
+        let Some(RestoredWill { will, due, .. }) = restored else { return };
+        let entry = &mut self.slots[slot as usize];
+        entry.session.will = Some(Box::new(will));
+        (entry.will_due, entry.will_kept) = (Some(due), true);
+        self.arm(slot, due, Timer::Will);
     }
 
     /// Carries out every timer that is due.

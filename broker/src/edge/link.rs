@@ -25,6 +25,8 @@ pub(super) struct Link {
     pub dirty: bool,
     /// The socket takes nothing more; a task waits until it does.
     pub blocked: bool,
+    /// Nothing is written before what this stands for is on disk: a client whose will we keep may rely on CONNACK.
+    pub held: Option<u64>,
     websocket: Option<Box<WebSocket>>,
     framed: OutBuffer,
     decoder: Decoder,
@@ -51,6 +53,7 @@ impl Link {
             out: OutBuffer::default(),
             dirty: false,
             blocked: false,
+            held: None,
             websocket,
             framed: OutBuffer::default(),
             decoder,

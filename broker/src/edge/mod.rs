@@ -83,6 +83,8 @@ struct Slot {
     link: Option<Link>,
     /// When the will of the last connection is due, if it is delayed.
     will_due: Option<Millis>,
+    /// The bridge keeps the will, and has to hear when it is over.
+    will_kept: bool,
     /// When the session ends, while it has no connection.
     ends_at: Option<Millis>,
     /// Whether the routing table knows it as somebody to queue for.
@@ -316,6 +318,12 @@ impl Edge {
     }
 
     fn done(&mut self, slot: u32, token: u64, outcome: Outcome) {
+        if let Some(Slot { link: Some(link), .. }) = self.slots.get_mut(slot as usize)
+            && link.held == Some(token)
+        {
+            link.held = None;
+            return self.mark_dirty(slot);
+        }
         let now = self.now();
         self.with_session(slot, |session, wire| session.done(token, outcome, now, wire));
     }
@@ -363,6 +371,9 @@ impl Edge {
         let limit = self.shared.settings.outbound_bytes;
         let link = self.slots.get_mut(slot as usize)?.link.as_mut()?;
         link.dirty = false;
+        if link.held.is_some() {
+            return None;
+        }
         match link.flush() {
             Ok(true) => {
                 self.drained(slot);

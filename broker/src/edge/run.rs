@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -62,6 +62,8 @@ pub struct EdgeParts {
     pub listeners: Vec<Listener>,
     /// Sessions of an earlier run whose home it is.
     pub restored: Vec<RestoredSession>,
+    /// Where the edges wait for each other until all have their sessions.
+    pub together: Arc<Barrier>,
 }
 
 /// Runs an edge on this thread until it is stopped or the spine is dead.
@@ -74,9 +76,12 @@ pub fn run(parts: EdgeParts) -> Result<(), SpineError> {
 }
 
 async fn live(parts: EdgeParts) -> Result<(), SpineError> {
-    let EdgeParts { id, shared, spine, mut mail, edges, listeners, restored } = parts;
+    let EdgeParts { id, shared, spine, mut mail, edges, listeners, restored, together } = parts;
     let edge = Rc::new(RefCell::new(Edge::new(id, shared.clone(), spine.tx)));
     restored.into_iter().for_each(|session| edge.borrow_mut().restore(session));
+    // A will that is due goes to the sessions of all edges, and before its client can be back.
+    together.wait();
+    edge.borrow_mut().tick();
     let dead = Rc::new(Notify::new());
     let mut tasks = tokio::task::JoinSet::new();
     for listener in listeners {
@@ -89,7 +94,7 @@ async fn live(parts: EdgeParts) -> Result<(), SpineError> {
     loop {
         tokio::select! {
             mail = mail.recv() => match mail {
-                Some(Mail::Arrival(arrival)) => adopt(&edge, *arrival),
+                Some(Mail::Arrival(arrival)) => drop(spawn_local(adopt(edge.clone(), *arrival))),
                 Some(Mail::Stop) | None => break,
             },
             ended = &mut spine => return ended.unwrap_or(Err(SpineError::Dead)),
@@ -176,7 +181,8 @@ async fn send_home(
     let home = shared.home_of(&arrival.connect.client_id);
     let id = edge.borrow().id;
     if home == id {
-        return adopt(edge, arrival);
+        spawn_local(adopt(edge.clone(), arrival));
+        return;
     }
     if let (Some(home), Some(arrival)) = (edges.get(usize::from(home)), arrival.pack()) {
         // An edge that is gone takes nobody; the socket closes.
@@ -184,10 +190,15 @@ async fn send_home(
     }
 }
 
-fn adopt(edge: &Rc<RefCell<Edge>>, arrival: Arrival) {
+/// What a connect tells the bridge counts like anything else: while the bridge does not keep up, nobody comes in.
+async fn adopt(edge: Rc<RefCell<Edge>>, arrival: Arrival) {
+    let resume = edge.borrow().resume.clone();
+    while !edge.borrow().bridge_keeps_up() {
+        resume.notified().await;
+    }
     let adopted = edge.borrow_mut().adopt(arrival);
     if let Some((slot, number, stream)) = adopted {
-        spawn_local(read(edge.clone(), slot, number, stream));
+        read(edge, slot, number, stream).await;
     }
 }
 

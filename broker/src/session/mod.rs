@@ -34,7 +34,7 @@ pub use inbound::Outcome;
 pub use outbound::{Delivered, Entry};
 
 pub use reader::BUFFERED;
-pub use restored::RestoredSession;
+pub use restored::{RestoredSession, RestoredWill};
 
 use inbound::Inbound;
 use outbound::{Line, Outbound};

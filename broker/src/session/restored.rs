@@ -4,8 +4,9 @@ use bytestring::ByteString;
 
 use super::{Session, SessionLimits, Subscription};
 use crate::clock::Millis;
-use crate::codec::SubscribeOptions;
+use crate::codec::{SubscribeOptions, Will};
 use crate::lane::Device;
+use crate::policy::Door;
 use crate::topic::TopicFilter;
 
 /// A persistent session as the bridge kept it on disk.
@@ -23,6 +24,21 @@ pub struct RestoredSession {
     pub unreleased: Vec<u16>,
     /// Packet identifiers of queue entries between PUBREC and PUBCOMP.
     pub released: Vec<u16>,
+    /// The will of a connection that died with the server, or that was waiting when it ended.
+    pub will: Option<RestoredWill>,
+}
+
+/// A will that is owed since an earlier run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredWill {
+    /// What is to be published.
+    pub will: Will,
+    /// When, unless the client comes back first.
+    pub due: Millis,
+    /// What the client was called, and the door through which it came: rights are checked when the will is published.
+    pub kind: ByteString,
+    /// The door.
+    pub door: Door,
 }
 
 impl RestoredSession {

@@ -85,9 +85,9 @@ fn configure(args: ServeArgs) -> anyhow::Result<Config> {
 }
 
 fn log(config: &Config) -> anyhow::Result<()> {
-    // The router's words about its own business are of no use to an operator.
-    let filter =
-        EnvFilter::try_new(format!("{},{}=off", config.log.level, spine::LOG_TARGET)).context("log.level")?;
+    // What router and engines say about their own business is of no use to an operator, unless asked for.
+    let directives = format!("{},{},{}=off", store::LOG, config.log.level, spine::LOG_TARGET);
+    let filter = EnvFilter::try_new(directives).context("log.level")?;
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match config.log.format {

@@ -1,7 +1,7 @@
 //! Wills.
 
 use hubbub_tests::wire::{VERSIONS, Value};
-use hubbub_tests::{Connect, Hub, Publish, Version};
+use hubbub_tests::{Connect, Hub, Publish, Settings, Version};
 
 #[test]
 fn a_vanished_client_has_its_will_published_and_a_goodbye_has_not() {
@@ -84,4 +84,55 @@ fn a_delayed_will_is_not_published_when_the_client_is_back_in_time() {
     let _back = back.vanishes().connects();
     away.vanishes();
     assert_eq!(heir.receives().topic, "wills/away", "the will of somebody who came back is not published");
+}
+
+#[test]
+fn wills_of_connections_that_died_with_the_server_are_published_by_the_next_run() {
+    // With one edge, what the heir has stored stands behind what the polite one said.
+    let mut hub = Settings::dev().set("server.edges", "1").start();
+    let mut heir = hub.person("heir").keeping_the_session().connects();
+    heir.subscribe("wills/+", 1);
+    let will = |topic: &str| Publish::new(topic, "died with the server").qos(1);
+    let _clean = hub.person("clean").with_will(will("wills/clean")).connects();
+    let _kept = hub.person("kept").keeping_the_session().with_will(will("wills/kept").retained()).connects();
+    let mut polite = hub.person("polite").with_will(will("wills/polite")).connects();
+    polite.send(b"\xe0\x00");
+    assert_eq!(polite.is_closed(), None);
+    heir.publish(Publish::new("fence", "stored").qos(1).retained());
+    let heir = heir.vanishes();
+    hub.kill9();
+    hub.restart();
+    let mut heir = heir.connects();
+    let mut topics = [heir.receives().topic, heir.receives().topic];
+    topics.sort();
+    assert_eq!(topics, ["wills/clean", "wills/kept"], "somebody who said goodbye has no will");
+    heir.has_nothing_more();
+    let heir = heir.vanishes();
+    hub.kill9();
+    hub.restart();
+    heir.connects().has_nothing_more();
+    let mut late = hub.person("late").connects();
+    late.subscribe("wills/kept", 1);
+    assert!(late.receives().retain);
+}
+
+#[test]
+fn a_delayed_will_outlives_a_stop_of_the_server() {
+    let mut hub = Hub::start();
+    let mut heir = hub.person("heir").keeping_the_session().connects();
+    heir.subscribe("wills/+", 1);
+    let delayed =
+        |topic: &str, seconds| Publish::new(topic, "delayed").qos(1).prop(0x18, Value::Long(seconds));
+    let away = hub.person("away").keeping_the_session().with_will(delayed("wills/away", 1)).connects();
+    let back = hub.person("back").keeping_the_session().with_will(delayed("wills/back", 3)).connects();
+    away.vanishes();
+    let back = back.vanishes();
+    let heir = heir.vanishes();
+    hub.stop();
+    hub.restart();
+    let _back = back.connects();
+    let mut heir = heir.connects();
+    assert_eq!(heir.receives().topic, "wills/away");
+    heir.stays_for(std::time::Duration::from_secs(3));
+    heir.has_nothing_more();
 }
