@@ -31,6 +31,7 @@ use crate::queue::{self, Queues};
 use crate::rpc::Request;
 use crate::store::{Order, Store, StoreError, keys};
 use crate::transaction::{Frames, Reply, Transaction};
+use crate::trim::Trimmer;
 use crate::wills::{self, Terms};
 
 /// How long the committer sleeps when nothing happens; also how fast it notices that it has to stop.
@@ -45,6 +46,9 @@ const LATER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Topics whose stamps are remembered. Frames overtake each other by a turn or two, not by so many topics.
 const MOST_STAMPS: usize = 100_000;
+
+/// Milliseconds between two looks at the size on disk.
+const WEIGH_EVERY: Millis = 1_000;
 
 /// Milliseconds between two sweeps.
 const SWEEP_EVERY: Millis = 5_000;
@@ -99,7 +103,11 @@ pub struct Bridge {
     chat: Chat,
     people: People,
     push: Push,
+    trimmer: Trimmer,
     swept_at: Millis,
+    weighed_at: Millis,
+    /// Bytes on disk at which nothing more is taken in.
+    max_bytes: Option<u64>,
     /// The newest stamp on disk, for topics that were retained lately.
     stamps: HashMap<ByteString, u64, RandomState>,
     dedupe_window: Millis,
@@ -141,11 +149,14 @@ impl Bridge {
             retained,
             commit_max: config.store.commit_max,
             queues,
-            inboxes: Inboxes::default(),
+            inboxes: Inboxes::new(config.keep.inbox_entries as u64),
+            trimmer: Trimmer::new(&config.keep),
             chat: Chat::new(rules),
             people,
             push,
             swept_at: 0,
+            weighed_at: 0,
+            max_bytes: config.store.max_bytes,
             stamps: HashMap::default(),
             dedupe_window: config.chat.dedupe_window.as_millis() as Millis,
             later: VecDeque::new(),
@@ -191,7 +202,8 @@ impl Bridge {
             return Duration::ZERO;
         }
         let now = self.clock.now();
-        let due = [self.people.poll_timeout(), self.push.poll_timeout()].into_iter().flatten().min();
+        let due = [self.people.poll_timeout(), self.push.poll_timeout(), Some(self.trimmer.poll_timeout())];
+        let due = due.into_iter().flatten().min();
         due.map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(now)).min(IDLE))
     }
 
@@ -365,11 +377,35 @@ impl Bridge {
             }
             tx.broadcast(&message);
         }
+        self.trimmer.handle_timeout(tx, &*store)?;
+        if tx.now >= self.weighed_at + WEIGH_EVERY {
+            self.weighed_at = tx.now;
+            self.weigh(&*store)?;
+        }
         if tx.now >= self.swept_at + SWEEP_EVERY {
             // A full sweep is followed by another one in the next turn.
             if sweep(tx, &*store, self.dedupe_window)? < SWEEP {
                 self.swept_at = tx.now;
             }
+        }
+        Ok(())
+    }
+
+    /// Looks how full the disk is. A store that was full takes in again when a twentieth is free.
+    fn weigh(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let bytes = store.size_on_disk()?;
+        self.counters.store_bytes.set(bytes);
+        let Some(max) = self.max_bytes else { return Ok(()) };
+        let was_full = self.counters.store_full.get() > 0;
+        let is_full = bytes >= if was_full { max - max / 20 } else { max };
+        if is_full != was_full {
+            self.counters.store_full.set(u64::from(is_full));
+            tracing::warn!(
+                bytes,
+                max,
+                "store {}",
+                if is_full { "full, messages are refused" } else { "has room again" }
+            );
         }
         Ok(())
     }

@@ -218,7 +218,7 @@ mod tests {
         Room {
             store: MemoryStore::default(),
             chat: Chat::new(rules),
-            inboxes: Inboxes::default(),
+            inboxes: Inboxes::new(u64::MAX),
             push: Push::new(PushRules::default(), Arc::default()),
             counters: Counters::default(),
         }

@@ -27,9 +27,11 @@ pub struct InboxEntry {
 }
 
 /// Devices that read an inbox now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Inboxes {
     readers: HashMap<ByteString, Vec<Reader>, RandomState>,
+    /// Entries that an inbox holds.
+    max: u64,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,11 @@ struct Reader {
 }
 
 impl Inboxes {
+    /// Nobody reads yet. An inbox holds so many entries: a further one pushes out the oldest.
+    pub fn new(max: u64) -> Inboxes {
+        Inboxes { readers: HashMap::default(), max }
+    }
+
     /// Puts an entry into a user's inbox and pushes it to the devices that read it; gives back its `n`.
     pub fn append(
         &mut self,
@@ -50,6 +57,9 @@ impl Inboxes {
         let n = tx.number(&head)? + 1;
         tx.put_number(head, n);
         tx.put_record(keys::inbox(user, n), entry);
+        if n > self.max {
+            tx.delete(keys::inbox(user, n - self.max));
+        }
         let readers = self.readers.get(user).map(Vec::as_slice).unwrap_or_default();
         if readers.is_empty() {
             return Ok(n);
@@ -175,7 +185,16 @@ pub fn unread(store: &dyn Store, user: &str, most: usize) -> Result<u64, StoreEr
     Ok(found.iter().filter(|(_, value)| of_others(value)).count() as u64)
 }
 
-fn position(key: &[u8]) -> Option<u64> {
+/// The last entry that every device of a user has taken: those with a cursor of their own, or else any.
+pub fn taken_by_all(store: &dyn Store, user: &str) -> Result<u64, StoreError> {
+    let taken = Transaction::new(store, 0).number(&keys::taken(user))?;
+    let cursors = store.scan(keys::cursors_of(user), Order::Forward, usize::MAX)?;
+    let cursors = cursors.into_iter().filter_map(|(_, value)| value.try_into().ok()).map(u64::from_be_bytes);
+    Ok(cursors.fold(taken, u64::min))
+}
+
+/// The number at the end of a key of an owner.
+pub fn position(key: &[u8]) -> Option<u64> {
     let mut fields = keys::Fields::of(key)?;
     fields.text()?;
     fields.number()

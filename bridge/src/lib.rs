@@ -15,5 +15,6 @@ pub mod queue;
 pub mod rpc;
 pub mod store;
 pub mod transaction;
+pub mod trim;
 pub mod users;
 pub mod wills;

@@ -36,6 +36,12 @@ counters! {
     publishes_denied_total: "counter",
     /// Retained messages that were refused because there is no room.
     retained_refused_total: "counter",
+    /// Publishes that were refused because the store has reached store.max_bytes.
+    publishes_over_quota_total: "counter",
+    /// Bytes that the store takes on the disk.
+    store_bytes: "gauge",
+    /// 1 while the store has reached store.max_bytes.
+    store_full: "gauge",
     /// Deliveries dropped because a connected client had too many waiting.
     deliveries_dropped_total: "counter",
     /// Messages dropped because they expired.
@@ -83,6 +89,11 @@ impl Count {
     /// Takes away; for gauges.
     pub fn sub(&self, n: u64) {
         self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
     }
 
     /// The value.

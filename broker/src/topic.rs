@@ -155,6 +155,12 @@ pub fn direct_conversation(a: &str, b: &str) -> String {
     if a <= b { format!("{a}~{b}") } else { format!("{b}~{a}") }
 }
 
+/// The users of a direct conversation; once, for notes to oneself.
+pub fn conversation_members(cid: &str) -> impl Iterator<Item = &str> {
+    let (a, b) = cid.split_once('~').unwrap_or((cid, cid));
+    std::iter::once(a).chain(Some(b).filter(|b| *b != a))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,5 +219,7 @@ mod tests {
             assert!(check_id(bad).is_err(), "{bad:?}");
         }
         assert_eq!(direct_conversation("bob", "alice"), "alice~bob");
+        let members = |cid| conversation_members(cid).collect::<Vec<_>>();
+        assert_eq!((members("alice~bob"), members("bob~bob")), (vec!["alice", "bob"], vec!["bob"]));
     }
 }

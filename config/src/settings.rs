@@ -58,6 +58,9 @@ settings! {
         engine: Engine = Engine::Fjall, Choice;
         /// Memory for the cache of the store.
         cache_bytes: u64 = 64 * MIB as u64, Bytes(MIB, TIB);
+        /// Bytes on disk at which new messages are refused with "quota exceeded"; what is stored stays, and can be taken;
+        /// off = as much as the disk has.
+        max_bytes: Option<u64> = None, Maybe(Bytes(MIB, 1024 * TIB));
         /// Operations committed, and synced to disk, in one batch at most.
         commit_max: usize = 1024, Count(1, 65_536);
     }
@@ -165,6 +168,20 @@ settings! {
     acl: Acl {
         /// The file with the rules; off = the built-in rules only.
         file: Option<PathBuf> = None, Maybe(FilePath);
+    }
+
+    /// How long things are kept; what goes leaves a gap that clients see in `n` or `seq`.
+    keep: Keep {
+        /// Entries of one user's inbox; the oldest go first.
+        inbox_entries: u64 = 100_000, Count(1, 100_000_000);
+        /// Age at which an entry leaves the inbox.
+        inbox_age: Duration = secs(30 * DAY), Span(secs(1), secs(3650 * DAY));
+        /// Age at which a message leaves its conversation; off = kept for ever.
+        messages: Option<Duration> = None, Maybe(Span(secs(1), secs(3650 * DAY)));
+        /// Keep a message after every side has taken it; false = it is stored only until then.
+        delivered: bool = true, Flag;
+        /// Pause between two rounds of looking for what has to go.
+        round: Duration = secs(10 * MINUTE), Span(millis(100), secs(DAY));
     }
 
     /// Conversations.

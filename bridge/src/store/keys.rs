@@ -23,6 +23,7 @@
 //! | `t/{uid}` | inbox watermark taken by any device |
 //! | `u/{uid}` | account |
 //! | `w/{client}` | queue: next pos |
+//! | `x/{cid}{uid}` | last seq of a conversation that left an inbox after every device took it |
 //!
 //! Numbers are big-endian. Text is ended by 00 01, with 00 inside it written 00 FF: keys then sort by their fields in
 //! turn, and no id, whatever it contains, reaches into the keys of another.
@@ -100,7 +101,9 @@ kinds! {
     b's' "a session": session(client: &str), all all_sessions;
     b't' "the watermark that any device has taken": taken(uid: &str), all all_taken;
     b'u' "an account": user(uid: &str), all all_users;
+
     b'w' "the head of a queue": queue_head(client: &str), all all_queue_heads;
+    b'x' "the last message of a conversation that left an inbox": left(cid: &str, uid: &str), all all_left;
 }
 
 /// Declares ranges over the last field of a kind, for one owner.

@@ -41,6 +41,9 @@ impl Edge {
     }
 
     fn hand_over(&mut self, slot: u32, message: &Message, errand: Errand, waiter: Option<Waiter>) {
+        if errand == Errand::Chat && self.is_full() {
+            return self.refuse_for_quota(message, waiter);
+        }
         let frame = ToBridge::Publish {
             at: self.place(slot),
             token: waiter.map(|waiter| waiter.token),
@@ -66,6 +69,9 @@ impl Edge {
             RetainRule::Always => true,
             RetainRule::Never => false,
         };
+        if self.is_full() && self.would_be_stored(&message) {
+            return self.refuse_for_quota(&message, waiter);
+        }
         let stamp = match message.retain.then(|| self.shared.retained.set(&message)).transpose() {
             Ok(stamp) => stamp,
             Err(_) => return self.refuse_retained(&message, waiter),
@@ -90,6 +96,23 @@ impl Edge {
         } else {
             self.answer(waiter, Outcome::ok());
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.shared.counters.store_full.get() > 0
+    }
+
+    /// Whether the disk gets fuller by it: taking a retained message away makes room.
+    fn would_be_stored(&mut self, message: &Message) -> bool {
+        self.shared.routes.look_up(&message.topic, &mut self.route);
+        let queued = self.route.durable || !self.route.durable_shares.is_empty();
+        (queued && message.qos != QoS::AtMostOnce) || (message.retain && !message.payload.is_empty())
+    }
+
+    fn refuse_for_quota(&mut self, message: &Message, waiter: Option<Waiter>) {
+        self.shared.counters.publishes_over_quota_total.add(1);
+        tracing::debug!(topic = %message.topic, "publish refused, the store is full");
+        self.answer(waiter, Outcome::refused(0x97, "the store is full"));
     }
 
     fn refuse_retained(&mut self, message: &Message, waiter: Option<Waiter>) {

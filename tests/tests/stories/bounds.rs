@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use hubbub_tests::wire::{ack, pingreq, puback, subscribe, take_packet};
-use hubbub_tests::{Connect, Hub, Packet, Person, Publish, RawClient, Settings, Version, message};
+use hubbub_tests::{Connect, Hub, Packet, Person, Publish, RawClient, Settings, Version, message, tool};
 
 const MIB: usize = 1024 * 1024;
 
@@ -113,6 +113,50 @@ fn somebody_who_asks_for_retained_messages_and_never_reads_costs_little() {
     alice.publish(Publish::new("fence", "").qos(1));
     let asks: Vec<u8> = (1..=3000).flat_map(|id| subscribe(Version::V5, id, &[("shelf/+", 0)])).collect();
     costs_little(&hub, asks.len(), &asks);
+}
+
+#[test]
+fn a_full_store_refuses_what_is_new_and_gives_out_what_it_has() {
+    let hub = Settings::dev().set("store.max_bytes", "1MiB").start();
+    let mut bob = hub.person("bob").keeping_the_session().connects();
+    bob.subscribe("room/1", 1);
+    let bob = bob.vanishes();
+    let mut alice = hub.person("alice").connects();
+    assert_eq!(alice.publish(Publish::new("room/1", "owed").qos(1)).code, 0);
+    assert_eq!(alice.publish(Publish::new("shelf", "kept").qos(1).retained()).code, 0);
+    let mut number = 0;
+    tool::eventually("the store is full", || {
+        number += 1;
+        let noise = incompressible(100_000, number);
+        alice.publish(Publish::new("noise", noise).qos(1).retained()).code == 0x97
+    });
+    assert!(number > 10, "full after {number} messages");
+    let refused = [
+        Publish::new("room/1", "new"),
+        Publish::new("shelf", "new").retained(),
+        Publish::new("dm/bob", "new"),
+    ];
+    for refused in refused {
+        let topic = refused.topic.clone();
+        assert_eq!(alice.publish(refused.qos(1)).code, 0x97, "{topic}");
+    }
+    assert_eq!(alice.publish(Publish::new("nobody/stores/this", "live").qos(1)).code, 0x10);
+    alice.subscribe("shelf", 0);
+    assert_eq!(alice.receives().text(), "kept");
+    let mut bob = bob.connects();
+    assert_eq!(bob.receives().text(), "owed");
+    bob.has_nothing_more();
+    assert!(hub.get("/metrics").text().contains("\nhubbub_store_full 1\n"));
+}
+
+/// Bytes that no engine makes fewer.
+fn incompressible(count: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let step = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(step).take(count).collect()
 }
 
 /// With one edge, so that everybody waits for the same one, and with little memory for what is not the matter here: the
