@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
 
+use super::authenticate::Agreed;
 use crate::codec::{CodecError, Decoder, Packet, decode};
 use crate::outbuffer::{OutBuffer, SLICES};
 use crate::websocket::{WebSocket, WebSocketError};
@@ -25,6 +26,8 @@ pub(super) struct Link {
     pub dirty: bool,
     /// The socket takes nothing more; a task waits until it does.
     pub blocked: bool,
+    /// How its client proves who it is, if CONNECT named a method (MQTT 5 §4.12).
+    pub agreed: Option<Box<Agreed>>,
     websocket: Option<Box<WebSocket>>,
     framed: OutBuffer,
     decoder: Decoder,
@@ -51,6 +54,7 @@ impl Link {
             out: OutBuffer::default(),
             dirty: false,
             blocked: false,
+            agreed: None,
             websocket,
             framed: OutBuffer::default(),
             decoder,
