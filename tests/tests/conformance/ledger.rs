@@ -6,7 +6,7 @@ use std::fs;
 use hubbub_tests::binary::repository;
 
 /// Statements without a test may become fewer, never more.
-const UNCOVERED_AT_MOST: usize = 7;
+const UNCOVERED_AT_MOST: usize = 0;
 
 /// Normative statements of MQTT 5 (appendix B) and of MQTT 3.1.1 (appendix B).
 const STATEMENTS: [(&str, usize); 2] = [("5", 251), ("3.1.1", 141)];
