@@ -74,7 +74,8 @@ impl Scram {
         self.rounds
     }
 
-    /// In place of a user who does not exist: the same salt each time, and no password fits.
+    /// In place of a user who does not exist: the same salt each time, and no password fits, as nothing is known whose
+    /// hash is zero.
     fn nobody(&self, name: &str) -> Verifier {
         let mut salt = [0; SALT_BYTES];
         salt.copy_from_slice(&hmac(&self.key, &[name.as_bytes()])[..SALT_BYTES]);
