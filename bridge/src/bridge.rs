@@ -29,6 +29,7 @@ use crate::policy::House;
 use crate::push::{Push, PushError};
 use crate::queue::{self, Queues};
 use crate::rpc::Request;
+use crate::scram::Scram;
 use crate::store::{Order, Store, StoreError, keys};
 use crate::transaction::{Frames, Reply, Transaction};
 use crate::trim::Trimmer;
@@ -141,7 +142,9 @@ impl Bridge {
             ChatRules { dedupe_window: config.chat.dedupe_window, body_max: config.chat.body_max_bytes };
         let acl = read_acl(config)?;
         let (dev, location) = (config.login.dev, config.location.enabled);
-        let house = Arc::new(House::new(store.clone(), dev, acl, location, config.login.hash_concurrency));
+        let house = House::new(store.clone(), dev, acl, location, config.login.hash_concurrency);
+        let scram = config.login.scram_rounds().map(|rounds| Scram::open(&*store, rounds)).transpose()?;
+        let house = Arc::new(house.with_scram(scram));
         let bridge = Bridge {
             store,
             clock,

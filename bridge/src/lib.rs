@@ -13,6 +13,7 @@ pub mod presence;
 pub mod push;
 pub mod queue;
 pub mod rpc;
+pub mod scram;
 pub mod store;
 pub mod transaction;
 pub mod trim;

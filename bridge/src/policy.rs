@@ -16,12 +16,13 @@ use tokio::sync::Semaphore;
 
 use hubbub_broker::lane::{Device, Errand};
 use hubbub_broker::policy::{
-    Answer, Door, Identity, LoginRefusal, LoginRequest, Policy, PublishVerdict, RetainRule,
+    Answer, Door, Exchange, Identity, LoginRefusal, LoginRequest, Policy, PublishVerdict, RetainRule,
 };
 use hubbub_broker::topic::{TopicFilter, check_id};
 
 use crate::acl::{Access, Acl};
 use crate::location;
+use crate::scram::{self, Scram};
 use crate::store::Store;
 use crate::users;
 
@@ -44,6 +45,7 @@ pub struct House {
     /// Hashing is slow on purpose; this many at once.
     hashing: Arc<Semaphore>,
     known: Known,
+    scram: Option<Scram>,
     /// The password of the health check, made anew at each start.
     canary: ByteString,
 }
@@ -98,13 +100,24 @@ impl House {
                 changes: AtomicU64::new(0),
                 key: ulid::Ulid::new().random().to_be_bytes(),
             },
+            scram: None,
             canary: format!("{:032x}", ulid::Ulid::new().random()).into(),
         }
+    }
+
+    /// Lets clients in by SCRAM as well.
+    pub fn with_scram(self, scram: Option<Scram>) -> House {
+        House { scram, ..self }
     }
 
     /// User name and password with which the health check may come in.
     pub fn canary(&self) -> (ByteString, ByteString) {
         (ByteString::from_static(CANARY), self.canary.clone())
+    }
+
+    /// PBKDF2 rounds with which passwords are to be stored for SCRAM; nothing if they are not.
+    pub fn scram_rounds(&self) -> Option<u32> {
+        self.scram.map(|scram| scram.rounds())
     }
 
     /// An account changed: what was known about passwords counts no longer.
@@ -132,10 +145,8 @@ impl House {
             (_, Some(name)) if self.dev => name,
             (_, Some(name)) => self.verify(name, password.unwrap_or_default()).await?,
         };
-        // Copied, so that they do not keep the read buffer.
-        let user = ByteString::from(&*user);
-        let kind = device_kind(&user, &client);
-        Ok(Identity { device: Device { user, client }, kind, door })
+        // Copied, so that it does not keep the read buffer.
+        Ok(identity(ByteString::from(&*user), client, door))
     }
 
     async fn verify(&self, name: ByteString, password: Bytes) -> Result<ByteString, LoginRefusal> {
@@ -180,6 +191,12 @@ impl House {
     }
 }
 
+/// Of a user who was checked.
+pub(crate) fn identity(user: ByteString, client: ByteString, door: Door) -> Identity {
+    let kind = device_kind(&user, &client);
+    Identity { device: Device { user, client }, kind, door }
+}
+
 /// The Mosquitto syntax knows the anonymous user by an empty name.
 fn acl_name(user: &str) -> &str {
     if user == ANONYMOUS { "" } else { user }
@@ -198,6 +215,11 @@ fn device_kind(user: &str, client: &str) -> ByteString {
 impl Policy for House {
     fn login(&self, request: LoginRequest) -> Answer<'_, Result<Identity, LoginRefusal>> {
         Box::pin(self.check(request))
+    }
+
+    fn exchange(&self, method: &str, request: LoginRequest) -> Option<Box<dyn Exchange>> {
+        let scram = self.scram.filter(|_| method == scram::METHOD && request.door != Door::BareClientId)?;
+        Some(Box::new(scram::Login::new(self.store.clone(), scram, request)))
     }
 
     fn publish(&self, who: &Identity, topic: &str, payload: &[u8]) -> PublishVerdict {

@@ -6,6 +6,7 @@ use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 
+use crate::scram::{NoVerifier, Verifier};
 use crate::store::{Batch, Order, Store, StoreError, keys};
 
 /// Longest user name in bytes, so that every topic made of it stays small.
@@ -45,24 +46,37 @@ pub enum UserError {
     /// The password could not be hashed.
     #[error("the password could not be hashed: {0}")]
     Hash(String),
+    /// There can be no SCRAM verifier of the password.
+    #[error(transparent)]
+    Scram(#[from] NoVerifier),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Makes an account.
-pub fn add(store: &dyn Store, name: &str, password: impl AsRef<[u8]>) -> Result<(), UserError> {
+/// Makes an account. With a number of SCRAM rounds, what SCRAM has to know is stored beside the hash.
+pub fn add(
+    store: &dyn Store,
+    name: &str,
+    password: impl AsRef<[u8]>,
+    scram: Option<u32>,
+) -> Result<(), UserError> {
     check_name(name)?;
     if exists(store, name)? {
         return Err(UserError::Exists(name.into()));
     }
-    write(store, name, password.as_ref())
+    write(store, name, password.as_ref(), scram)
 }
 
-/// Sets another password for an account.
-pub fn passwd(store: &dyn Store, name: &str, password: impl AsRef<[u8]>) -> Result<(), UserError> {
+/// Sets another password for an account. Without SCRAM rounds nothing of it is left for SCRAM.
+pub fn passwd(
+    store: &dyn Store,
+    name: &str,
+    password: impl AsRef<[u8]>,
+    scram: Option<u32>,
+) -> Result<(), UserError> {
     must_exist(store, name)?;
-    write(store, name, password.as_ref())
+    write(store, name, password.as_ref(), scram)
 }
 
 /// Removes an account. Messages, sessions and presence of the user stay.
@@ -70,6 +84,7 @@ pub fn remove(store: &dyn Store, name: &str) -> Result<(), UserError> {
     must_exist(store, name)?;
     let mut batch = Batch::new();
     batch.delete(keys::user(name));
+    batch.delete(keys::verifier(name));
     Ok(store.commit(batch)?)
 }
 
@@ -102,6 +117,17 @@ pub fn verify(store: &dyn Store, name: &str, password: impl AsRef<[u8]>) -> bool
     matches(name, &hash, password.as_ref()) && known
 }
 
+/// What SCRAM has to know of the password of that account; nothing if it has none, or it is of an earlier password.
+pub fn verifier(store: &dyn Store, name: &str) -> Result<Option<Verifier>, StoreError> {
+    let (account, stored) = (store.get(&keys::user(name))?, store.get(&keys::verifier(name))?);
+    let (Some(account), Some(stored)) = (account, stored) else { return Ok(None) };
+    let Ok(verifier) = postcard::from_bytes::<Verifier>(&stored) else {
+        tracing::error!(user = name, "stored SCRAM verifier is damaged, login refused");
+        return Ok(None);
+    };
+    Ok(Some(verifier).filter(|verifier| verifier.belongs_to(&account)))
+}
+
 /// Whether a name can be a user id: 1 to 64 bytes of UTF-8 without `/ + # ~`, control characters, or a leading `$`.
 pub fn check_name(name: &str) -> Result<(), UserError> {
     let reason = match name {
@@ -122,12 +148,21 @@ fn must_exist(store: &dyn Store, name: &str) -> Result<(), UserError> {
     }
 }
 
-fn write(store: &dyn Store, name: &str, password: &[u8]) -> Result<(), UserError> {
+fn write(store: &dyn Store, name: &str, password: &[u8], scram: Option<u32>) -> Result<(), UserError> {
     if password.is_empty() {
         return Err(UserError::EmptyPassword);
     }
     let hash = hash(password).map_err(|error| UserError::Hash(error.to_string()))?;
     let mut batch = Batch::new();
+    match scram {
+        Some(rounds) => {
+            let verifier = Verifier::make(hash.as_bytes(), password, rounds)?;
+            let encoded =
+                postcard::to_stdvec(&verifier).map_err(|error| UserError::Hash(error.to_string()))?;
+            batch.put(keys::verifier(name), encoded);
+        }
+        None => batch.delete(keys::verifier(name)),
+    }
     batch.put(keys::user(name), hash);
     Ok(store.commit(batch)?)
 }
@@ -155,7 +190,7 @@ mod tests {
 
     fn with_alice() -> MemoryStore {
         let store = MemoryStore::default();
-        add(&store, "alice", "wonderland").unwrap();
+        add(&store, "alice", "wonderland", None).unwrap();
         store
     }
 
@@ -172,7 +207,7 @@ mod tests {
     #[test]
     fn a_new_password_replaces_the_old_one_and_removal_ends_it() {
         let store = with_alice();
-        passwd(&store, "alice", b"looking glass").unwrap();
+        passwd(&store, "alice", b"looking glass", None).unwrap();
         assert!(verify(&store, "alice", "looking glass") && !verify(&store, "alice", "wonderland"));
         remove(&store, "alice").unwrap();
         assert!(!verify(&store, "alice", "looking glass"));
@@ -182,7 +217,7 @@ mod tests {
     #[test]
     fn hashes_are_salted_and_cost_what_owasp_asks() {
         let store = with_alice();
-        add(&store, "bob", "wonderland").unwrap();
+        add(&store, "bob", "wonderland", None).unwrap();
         let hash = |name| String::from_utf8(store.get(&keys::user(name)).unwrap().unwrap()).unwrap();
         assert!(hash("alice").starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert_ne!(hash("alice"), hash("bob"));
@@ -196,6 +231,54 @@ mod tests {
         assert_eq!((nobody.algorithm, nobody.version), (real.algorithm, real.version));
         assert_eq!(nobody.params.to_string(), real.params.to_string());
         assert_eq!(nobody.hash.unwrap().len(), real.hash.unwrap().len());
+    }
+
+    #[test]
+    fn a_verifier_comes_and_goes_with_the_password_that_it_is_of() {
+        let has = |store: &MemoryStore| verifier(store, "alice").unwrap().is_some();
+        let stored = |store: &MemoryStore| store.get(&keys::verifier("alice")).unwrap().is_some();
+        let store = with_alice();
+        assert!(!stored(&store), "an account made without it");
+        passwd(&store, "alice", "looking glass", Some(4096)).unwrap();
+        assert!(has(&store) && verify(&store, "alice", "looking glass"));
+        passwd(&store, "alice", "looking glass", None).unwrap();
+        assert!(!stored(&store));
+        passwd(&store, "alice", "looking glass", Some(4096)).unwrap();
+        remove(&store, "alice").unwrap();
+        assert!(!stored(&store));
+    }
+
+    #[test]
+    fn a_verifier_does_not_outlive_its_password_if_an_older_program_changes_that() {
+        let store = MemoryStore::default();
+        add(&store, "alice", "wonderland", Some(4096)).unwrap();
+        let mut batch = Batch::new();
+        batch.put(keys::user("alice"), hash(b"looking glass").unwrap());
+        store.commit(batch).unwrap();
+        assert_eq!(verifier(&store, "alice").unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_verifier_lets_nobody_in() {
+        let store = with_alice();
+        let mut batch = Batch::new();
+        batch.put(keys::verifier("alice"), [1, 2, 3]);
+        store.commit(batch).unwrap();
+        assert_eq!(verifier(&store, "alice").unwrap(), None);
+    }
+
+    #[test]
+    fn a_password_that_scram_cannot_take_is_refused_and_changes_nothing() {
+        let store = with_alice();
+        for bad in ["tab\there", "\u{ad}", "🫠"] {
+            let said = passwd(&store, "alice", bad, Some(4096)).unwrap_err().to_string();
+            assert_eq!(
+                said,
+                "with login.scram a password is text of Unicode 3.2 without control characters (RFC 4013)"
+            );
+        }
+        passwd(&store, "alice", [0xff], Some(4096)).unwrap_err();
+        assert!(verify(&store, "alice", "wonderland"));
     }
 
     #[test]
@@ -226,14 +309,14 @@ mod tests {
         let store = with_alice();
         let said = |result: Result<(), UserError>| result.unwrap_err().to_string();
         assert_eq!(
-            said(add(&store, "alice", "x")),
+            said(add(&store, "alice", "x", None)),
             "user \"alice\" exists already; `hubbub user passwd alice` sets another password"
         );
-        assert_eq!(said(passwd(&store, "bob", "x")), "there is no user \"bob\"");
+        assert_eq!(said(passwd(&store, "bob", "x", None)), "there is no user \"bob\"");
         assert_eq!(said(remove(&store, "a\nb")), "there is no user \"a\\nb\"");
-        assert_eq!(said(add(&store, "bob", "")), "a password cannot be empty");
+        assert_eq!(said(add(&store, "bob", "", None)), "a password cannot be empty");
         assert_eq!(
-            said(add(&store, "a/b", "x")),
+            said(add(&store, "a/b", "x", None)),
             "\"a/b\" cannot be a user name: it contains one of / + # ~"
         );
     }

@@ -25,6 +25,8 @@ pub enum Goodbye {
     Administrative,
     /// The server cannot serve this connection now.
     Busy,
+    /// The client authenticated again and failed (MQTT 5 §4.12.1); says why.
+    NotAuthenticated(&'static str),
     /// A 3.x client published where it may not: these versions have no other answer.
     Denied,
     /// An answer that has to be given is larger than the client takes (§3.1.2.11.4).
@@ -48,7 +50,7 @@ impl Goodbye {
             Goodbye::SlowReader => Some(0x97),
             Goodbye::Administrative => Some(0x98),
             Goodbye::Busy => Some(0x89),
-            Goodbye::Denied => Some(0x87),
+            Goodbye::NotAuthenticated(_) | Goodbye::Denied => Some(0x87),
             Goodbye::AnswerTooLarge => Some(0x95),
             Goodbye::Internal => Some(0x80),
         }
@@ -68,6 +70,7 @@ impl Goodbye {
             Goodbye::SlowReader => "the client reads too slowly",
             Goodbye::Administrative => "ended by an operator",
             Goodbye::Busy => "the server is busy",
+            Goodbye::NotAuthenticated(why) => why,
             Goodbye::Denied => "not authorized",
             Goodbye::AnswerTooLarge => "the answer is larger than the client takes",
             Goodbye::Internal => "the server has a problem",

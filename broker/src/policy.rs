@@ -59,6 +59,29 @@ pub enum LoginRefusal {
     Unavailable,
 }
 
+/// One authentication that takes several messages, at CONNECT or again later (MQTT 5 §4.12).
+pub trait Exchange: Send {
+    /// What follows from the next message of the client: first the data of CONNECT or of the AUTH that asks for it again,
+    /// empty if there was none. After anything but [`Step::Continue`] the exchange is over.
+    fn step(&mut self, data: Bytes) -> Answer<'_, Step>;
+}
+
+/// What a message of an [`Exchange`] led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The client has to answer this.
+    Continue(Bytes),
+    /// The client is who it says.
+    Done {
+        /// Who that is.
+        identity: Identity,
+        /// The last word of the method, often a proof of the server; may be empty.
+        data: Bytes,
+    },
+    /// The client is not let in.
+    Refused(LoginRefusal),
+}
+
 /// What becomes of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublishVerdict {
@@ -88,6 +111,10 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Policy: Send + Sync {
     /// Who is this?
     fn login(&self, request: LoginRequest) -> Answer<'_, Result<Identity, LoginRefusal>>;
+
+    /// Begins an authentication by this method, by its name in MQTT 5; nothing if it is not offered. The user name of the
+    /// request, if there is one, is the only one that the exchange may find. Its password counts for nothing.
+    fn exchange(&self, method: &str, request: LoginRequest) -> Option<Box<dyn Exchange>>;
 
     /// May they publish this here, and what becomes of it? `payload` is looked at for live location only.
     fn publish(&self, who: &Identity, topic: &str, payload: &[u8]) -> PublishVerdict;

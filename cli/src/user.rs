@@ -33,12 +33,19 @@ const EXAMPLES: &str = "
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Add a user; asks for the password
+    ///
+    /// With `login.scram` on, what SCRAM-SHA-256 has to know is stored as well.
     #[command(after_help = help_tail("
         hubbub user add alice
-        hubbub user add build-robot --password-stdin < password.txt"))]
+        hubbub user add build-robot --password-stdin < password.txt
+        HUBBUB_LOGIN_SCRAM=true hubbub user add alice       (the server stopped)"))]
     Add(Account),
     /// Give a user another password
-    #[command(after_help = help_tail("hubbub user passwd alice"))]
+    ///
+    /// What is stored for SCRAM-SHA-256 goes with the old password, and is made of the new one if `login.scram` is on.
+    #[command(after_help = help_tail("
+        hubbub user passwd alice
+        hubbub user passwd build-robot --password-stdin < password.txt"))]
     Passwd(Account),
     /// List the names of all users
     #[command(after_help = help_tail("hubbub user list | wc -l"))]
@@ -94,7 +101,8 @@ pub fn run(args: UserArgs) -> anyhow::Result<()> {
 
 /// Where accounts are changed.
 enum Place {
-    Store(Arc<dyn Store>),
+    /// With the PBKDF2 rounds of what is stored for SCRAM, if anything is.
+    Store(Arc<dyn Store>, Option<u32>),
     Server(Admin),
 }
 
@@ -104,7 +112,7 @@ impl Place {
             return Ok(Place::Server(Admin::find(config)?));
         }
         match store::open(&config.store) {
-            Ok(store) => Ok(Place::Store(store)),
+            Ok(store) => Ok(Place::Store(store, config.login.scram_rounds())),
             Err(StoreError::Locked(_)) => Ok(Place::Server(Admin::find(config)?)),
             Err(other) => Err(other.into()),
         }
@@ -112,28 +120,28 @@ impl Place {
 
     fn add(&self, name: &str, password: &str) -> anyhow::Result<()> {
         match self {
-            Place::Store(store) => Ok(users::add(store.as_ref(), name, password)?),
+            Place::Store(store, scram) => Ok(users::add(store.as_ref(), name, password, *scram)?),
             Place::Server(admin) => admin.change("add", name, Some(password)),
         }
     }
 
     fn passwd(&self, name: &str, password: &str) -> anyhow::Result<()> {
         match self {
-            Place::Store(store) => Ok(users::passwd(store.as_ref(), name, password)?),
+            Place::Store(store, scram) => Ok(users::passwd(store.as_ref(), name, password, *scram)?),
             Place::Server(admin) => admin.change("passwd", name, Some(password)),
         }
     }
 
     fn remove(&self, name: &str) -> anyhow::Result<()> {
         match self {
-            Place::Store(store) => Ok(users::remove(store.as_ref(), name)?),
+            Place::Store(store, _) => Ok(users::remove(store.as_ref(), name)?),
             Place::Server(admin) => admin.change("remove", name, None),
         }
     }
 
     fn list(&self) -> anyhow::Result<Vec<String>> {
         match self {
-            Place::Store(store) => Ok(users::list(store.as_ref())?),
+            Place::Store(store, _) => Ok(users::list(store.as_ref())?),
             Place::Server(admin) => admin.list(),
         }
     }

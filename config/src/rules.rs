@@ -23,6 +23,7 @@ pub(crate) static RULES: &[Rule] = &[
     },
     Rule { keys: &["login.users", "login.dev", "compat.bare_client_id"], broken: nobody_may_enter },
     Rule { keys: &["listen.mqtt", "listen.websocket", "compat.bare_client_id"], broken: nowhere_to_enter },
+    Rule { keys: &["login.scram", "login.users"], broken: scram_without_accounts },
     Rule {
         keys: &["listen.http"],
         broken: |c| local_only(c.listen.http, "metrics and health are for this machine"),
@@ -87,6 +88,11 @@ fn needs_login(addresses: &[SocketAddr], config: &Config) -> Option<String> {
 fn nobody_may_enter(config: &Config) -> Option<String> {
     let any = config.login.users || config.login.dev || config.compat.bare_client_id;
     (!any).then(|| "with login.users and login.dev both off nobody could log in".into())
+}
+
+fn scram_without_accounts(config: &Config) -> Option<String> {
+    let none = config.login.scram && !config.login.users;
+    none.then(|| "needs the accounts of login.users".into())
 }
 
 fn nowhere_to_enter(config: &Config) -> Option<String> {
@@ -206,6 +212,15 @@ mod tests {
         );
         check_fine("[listen]\nmqtt = []");
         check_fine("[listen]\nmqtt = []\nwebsocket = []\n[compat]\nbare_client_id = true");
+    }
+
+    #[test]
+    fn scram_is_a_way_to_prove_the_password_of_an_account() {
+        check(
+            "[login]\ndev = true\nusers = false\nscram = true",
+            "hubbub.toml:4: login.scram: needs the accounts of login.users",
+        );
+        check_fine("[login]\nscram = true");
     }
 
     #[test]

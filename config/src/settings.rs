@@ -47,6 +47,13 @@ settings! {
         users: bool = true, Flag;
         /// Passwords checked at the same time; each takes one core and some 20 MiB while it lasts.
         hash_concurrency: usize = 2, Count(1, 256);
+        /// Let MQTT 5 clients prove their password without sending it: authentication method SCRAM-SHA-256. Then
+        /// `hubbub user add` and `passwd` store what that needs as well; whoever steals it guesses passwords at far
+        /// less cost than from argon2id alone. Accounts made before need another `passwd`.
+        scram: bool = false, Flag;
+        /// PBKDF2 rounds of those stored passwords: what a thief pays for each guess and a client's device at each
+        /// login. After a change, names with the earlier number show until their next `passwd` that they exist.
+        scram_iterations: u32 = 600_000, Count(4096, 10_000_000);
     }
 
     /// Where data is kept.
@@ -258,6 +265,13 @@ impl Choices for Engine {
 
 impl Choices for LogFormat {
     const ALL: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+}
+
+impl Login {
+    /// PBKDF2 rounds with which passwords are stored for SCRAM; nothing if they are not.
+    pub fn scram_rounds(&self) -> Option<u32> {
+        self.scram.then_some(self.scram_iterations)
+    }
 }
 
 fn loopback(port: u16) -> SocketAddr {

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`hub`] | `hubbub serve` as a child process with a folder and ports of its own; kill it, restart it, stop it |
 //! | [`wire`] | packets of MQTT 3.1, 3.1.1 and 5, as bytes |
+//! | [`scram`] | what a client says in an authentication by SCRAM-SHA-256 |
 //! | [`raw`] | a socket to which a test says bytes and from which it expects bytes |
 //! | [`client`] | an MQTT client driven packet by packet, which acknowledges only when told |
 //! | [`person`] | somebody who chats, in sentences |
@@ -22,6 +23,7 @@ pub mod http;
 pub mod hub;
 pub mod person;
 pub mod raw;
+pub mod scram;
 pub mod tool;
 pub mod webhook;
 pub mod wire;

@@ -5,6 +5,7 @@
 //! | `meta/version` | format version, u32 |
 //! | `meta/commits` | number of commits so far, u64 |
 //! | `meta/epoch` | number of the run of the server, u64 |
+//! | `meta/scram` | key for the salts of users who do not exist, 32 random bytes |
 //! | `a/{topic}` | retained message of a topic |
 //! | `b/{client}{filter}` | subscription of a session |
 //! | `c/{cid}` | conversation: next seq and the like |
@@ -22,6 +23,7 @@
 //! | `s/{client}` | session |
 //! | `t/{uid}` | inbox watermark taken by any device |
 //! | `u/{uid}` | account |
+//! | `v/{uid}` | what SCRAM has to know of the password of an account |
 //! | `w/{client}` | queue: next pos |
 //! | `x/{cid}{uid}` | last seq of a conversation that left an inbox after every device took it |
 //!
@@ -66,6 +68,11 @@ pub fn epoch() -> Vec<u8> {
     b"meta/epoch".to_vec()
 }
 
+/// Key for the salts of users who do not exist.
+pub fn scram() -> Vec<u8> {
+    b"meta/scram".to_vec()
+}
+
 /// Declares the functions for one kind each: the key, and the range of all keys of that kind.
 macro_rules! kinds {
     ($($letter:literal $what:literal: $key:ident($($field:ident: $kind:ty),+), all $all:ident;)+) => { $(
@@ -101,7 +108,7 @@ kinds! {
     b's' "a session": session(client: &str), all all_sessions;
     b't' "the watermark that any device has taken": taken(uid: &str), all all_taken;
     b'u' "an account": user(uid: &str), all all_users;
-
+    b'v' "what SCRAM has to know of a password": verifier(uid: &str), all all_verifiers;
     b'w' "the head of a queue": queue_head(client: &str), all all_queue_heads;
     b'x' "the last message of a conversation that left an inbox": left(cid: &str, uid: &str), all all_left;
 }

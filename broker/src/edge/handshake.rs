@@ -1,9 +1,11 @@
 //! From an accepted socket to a checked CONNECT, under one total deadline.
 
+mod exchange;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -33,6 +35,8 @@ pub struct Arrival {
     pub assigned: bool,
     /// Who it is.
     pub identity: Identity,
+    /// The last word of the authentication method, for CONNACK.
+    pub proof: Bytes,
     /// Where from.
     pub peer: SocketAddr,
 }
@@ -98,17 +102,31 @@ enum NoConnect {
     Codec(CodecError),
 }
 
+/// Why a CONNECT is not accepted.
+#[derive(Debug)]
+enum Refusal {
+    /// The client is gone: there is nobody to tell.
+    Gone,
+    /// Reason code of MQTT 5, and a sentence.
+    Told(u8, &'static str),
+}
+
 impl Newcomer {
     async fn connect(&mut self) -> Result<Box<Connect>, NoConnect> {
+        match self.packet().await? {
+            Packet::Connect(connect) => Ok(connect),
+            _ => Err(NoConnect::Silent),
+        }
+    }
+
+    async fn packet(&mut self) -> Result<Packet, NoConnect> {
         loop {
-            self.read().await?;
             let mut bytes = self.plain.split().freeze();
             let decoded = self.decoder.decode(&mut bytes).map_err(NoConnect::Codec)?;
             self.plain = BytesMut::from(&bytes[..]);
             match decoded {
-                Some(Packet::Connect(connect)) => return Ok(connect),
-                Some(_) => return Err(NoConnect::Silent),
-                None => {}
+                Some(packet) => return Ok(packet),
+                None => self.read().await?,
             }
         }
     }
@@ -149,23 +167,25 @@ impl Newcomer {
     ) -> Option<Arrival> {
         let assigned = connect.client_id.is_empty();
         let login = match self.client_id(&mut connect) {
-            Err(why) => Err((0x85, why)),
-            Ok(()) if connect.properties.authentication_method.is_some() => {
-                Err((0x8c, "no authentication method is offered"))
-            }
-            Ok(()) => check(&connect, peer, door, shared).await,
+            Err(why) => Err(Refusal::Told(0x85, why)),
+            Ok(()) => self.check(&connect, peer, door, shared).await,
         };
         match login {
-            Ok(identity) => {
+            Ok((identity, proof)) => {
                 self.decoder.set_limits(shared.settings.after_login);
                 if let Some(websocket) = &mut self.websocket {
                     websocket.set_max_bytes(shared.settings.after_login.packet_bytes);
                 }
                 let Newcomer { stream, websocket, decoder, plain: rest, .. } = self;
                 let stream = Carried::Here(stream);
-                Some(Arrival { stream, websocket, decoder, rest, connect, assigned, identity, peer })
+                Some(Arrival { stream, websocket, decoder, rest, connect, assigned, identity, proof, peer })
             }
-            Err((code, reason)) => {
+            Err(Refusal::Gone) => {
+                shared.counters.connections_refused_total.add(1);
+                tracing::debug!(client = %connect.client_id, %peer, "gone before the end of its authentication");
+                None
+            }
+            Err(Refusal::Told(code, reason)) => {
                 shared.counters.connections_refused_total.add(1);
                 tracing::info!(client = %connect.client_id, %peer, code, reason, "client refused");
                 let max = connect.properties.maximum_packet_size;
@@ -214,44 +234,64 @@ impl Newcomer {
     async fn refuse(mut self, version: Version, code: u8, reason: &str, max: Option<u32>) {
         let mut out = BytesMut::new();
         encode::refusal(&mut out, version, code, reason, max);
-        let bytes = match &mut self.websocket {
-            Some(websocket) => {
-                websocket.send(out.freeze());
-                websocket.close();
-                websocket.take_output()
-            }
-            None => out.freeze(),
-        };
         // The client may be gone; there is nobody else to tell.
-        let _ = self.stream.write_all(&bytes).await;
+        let _ = self.send(out.freeze(), true).await;
         let _ = self.stream.shutdown().await;
         // Closing while something is unread would reset the connection before the client has read the answer.
         spawn_local(async move { tokio::time::timeout(link::LINGER, link::drain(&self.stream)).await });
     }
+    async fn send(&mut self, bytes: Bytes, last: bool) -> std::io::Result<()> {
+        let bytes = match &mut self.websocket {
+            Some(websocket) => {
+                websocket.send(bytes);
+                if last {
+                    websocket.close();
+                }
+                websocket.take_output()
+            }
+            None => bytes,
+        };
+        self.stream.write_all(&bytes).await
+    }
+
+    /// Who it is, and what CONNACK has to say in the words of the authentication method.
+    async fn check(
+        &mut self,
+        connect: &Connect,
+        peer: SocketAddr,
+        door: Door,
+        shared: &Shared,
+    ) -> Result<(Identity, Bytes), Refusal> {
+        let limits = &shared.settings.session.topics;
+        if let Some(will) = &connect.will
+            && topic::check_name(&will.topic, limits).is_err()
+        {
+            return Err(Refusal::Told(0x90, "invalid will topic"));
+        }
+        let request = LoginRequest {
+            door,
+            peer,
+            client: connect.client_id.clone(),
+            username: connect.username.clone(),
+            password: connect.password.clone(),
+        };
+        match &connect.properties.authentication_method {
+            Some(method) => match shared.policy.exchange(method, request) {
+                Some(exchange) => self.authenticate(connect, method, exchange).await,
+                None => Err(Refusal::Told(0x8c, "this authentication method is not offered")),
+            },
+            None => {
+                let identity = shared.policy.login(request).await.map_err(refusal)?;
+                Ok((identity, Bytes::new()))
+            }
+        }
+    }
 }
 
-async fn check(
-    connect: &Connect,
-    peer: SocketAddr,
-    door: Door,
-    shared: &Shared,
-) -> Result<Identity, (u8, &'static str)> {
-    let limits = &shared.settings.session.topics;
-    if let Some(will) = &connect.will
-        && topic::check_name(&will.topic, limits).is_err()
-    {
-        return Err((0x90, "invalid will topic"));
+fn refusal(refusal: LoginRefusal) -> Refusal {
+    match refusal {
+        LoginRefusal::BadCredentials => Refusal::Told(0x86, "bad user name or password"),
+        LoginRefusal::NotAuthorized(why) => Refusal::Told(0x87, why),
+        LoginRefusal::Unavailable => Refusal::Told(0x88, "nobody can be checked now"),
     }
-    let request = LoginRequest {
-        door,
-        peer,
-        client: connect.client_id.clone(),
-        username: connect.username.clone(),
-        password: connect.password.clone(),
-    };
-    shared.policy.login(request).await.map_err(|refusal| match refusal {
-        LoginRefusal::BadCredentials => (0x86, "bad user name or password"),
-        LoginRefusal::NotAuthorized(why) => (0x87, why),
-        LoginRefusal::Unavailable => (0x88, "nobody can be checked now"),
-    })
 }

@@ -4,8 +4,10 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use tokio::net::TcpStream;
 
+use super::authenticate::Agreed;
 use super::handshake::Carried;
 use super::link::{self, LINGER, Link};
 use super::{Arrival, Edge, Slot, Timer};
@@ -26,6 +28,8 @@ struct Welcome {
     /// Seconds that the session will outlive the connection.
     expiry: u32,
     server_keep_alive: Option<u16>,
+    /// The last word of the authentication method.
+    proof: Bytes,
 }
 
 /// Milliseconds until the keep-alive of a client that we keep waiting is looked at again.
@@ -34,7 +38,8 @@ const PATIENCE: Millis = 1000;
 impl Edge {
     /// Lets a client in whose login was checked: answers CONNECT and gives back the connection to read from.
     pub(super) fn adopt(&mut self, arrival: Arrival) -> Option<(u32, u64, Rc<TcpStream>)> {
-        let Arrival { stream, websocket, decoder, rest, mut connect, assigned, identity, peer } = arrival;
+        let Arrival { stream, websocket, decoder, rest, mut connect, assigned, identity, proof, peer } =
+            arrival;
         let stream = Rc::new(match stream {
             Carried::Here(stream) => stream,
             Carried::Moving(stream) => TcpStream::from_std(stream).ok()?,
@@ -52,7 +57,8 @@ impl Edge {
         let expiry = self.expiry_of(&connect);
         let server_keep_alive = self.keep_alive_for(&connect);
         connect.keep_alive = server_keep_alive.unwrap_or(connect.keep_alive);
-        let welcome = Welcome { session_present: present.is_some(), assigned, expiry, server_keep_alive };
+        let session_present = present.is_some();
+        let welcome = Welcome { session_present, assigned, expiry, server_keep_alive, proof };
         self.connack(&mut link, &connect, &identity, &welcome);
         if connect.properties.maximum_packet_size.is_some_and(|max| link.out.len() > max as usize) {
             // Without what CONNACK says the client would not keep to our limits.
@@ -60,6 +66,7 @@ impl Edge {
             self.refuse(link, &connect, 0x95, Goodbye::AnswerTooLarge.text());
             return None;
         }
+        link.agreed = Agreed::of(&connect, &identity, peer);
         let (user, client, version) =
             (identity.device.user.clone(), identity.device.client.clone(), connect.version);
         let slot = match present {
@@ -136,6 +143,8 @@ impl Edge {
             topic_alias_maximum: Some(settings.session.topic_alias_maximum),
             server_keep_alive: welcome.server_keep_alive,
             response_information: asked.request_response_information.then(own_topics),
+            authentication_method: asked.authentication_method.clone(),
+            authentication_data: Some(&welcome.proof).filter(|proof| !proof.is_empty()).cloned(),
             ..ConnAckProperties::default()
         };
         let session_present = welcome.session_present;
@@ -488,6 +497,7 @@ fn ending(goodbye: Goodbye) -> Ending {
         | Goodbye::ReceiveMaximum
         | Goodbye::AnswerTooLarge
         | Goodbye::Administrative
+        | Goodbye::NotAuthenticated(_)
         | Goodbye::Denied => Ending::Kicked,
     }
 }

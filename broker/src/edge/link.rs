@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
 
+use super::authenticate::Agreed;
 use crate::codec::{CodecError, Decoder, Packet, decode};
 use crate::outbuffer::{OutBuffer, SLICES};
 use crate::websocket::{WebSocket, WebSocketError};
@@ -27,6 +28,8 @@ pub(super) struct Link {
     pub blocked: bool,
     /// Nothing is written before what this stands for is on disk: a client whose will we keep may rely on CONNACK.
     pub held: Option<u64>,
+    /// How its client proves who it is, if CONNECT named a method (MQTT 5 §4.12).
+    pub agreed: Option<Box<Agreed>>,
     websocket: Option<Box<WebSocket>>,
     framed: OutBuffer,
     decoder: Decoder,
@@ -54,6 +57,7 @@ impl Link {
             dirty: false,
             blocked: false,
             held: None,
+            agreed: None,
             websocket,
             framed: OutBuffer::default(),
             decoder,

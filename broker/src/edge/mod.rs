@@ -4,6 +4,7 @@
 //! socket gets one write, and each lane of the spine one batch. What wakes an edge: a readable socket, a batch from the
 //! spine, mail from another edge or from the server, and the clock.
 
+mod authenticate;
 mod handshake;
 mod lifecycle;
 mod link;
@@ -40,6 +41,7 @@ use crate::trie::Trie;
 pub use handshake::Arrival;
 pub use run::{EdgeParts, Listener, Mail, run};
 
+use authenticate::Check;
 use link::{Link, Next};
 use publish::Waiter;
 
@@ -72,6 +74,8 @@ pub(crate) struct Edge {
     flush: Rc<Notify>,
     /// Wakes the readers that wait for acknowledgements or for credit.
     resume: Rc<Notify>,
+    /// Messages of authentications on their way to the policy.
+    checks: Vec<Check>,
     fatal: Option<SpineError>,
 }
 
@@ -289,6 +293,7 @@ impl Edge {
             }
             Command::Subscribe { packet, filters } => self.subscribe(slot, packet, filters),
             Command::Unsubscribe(packet) => self.unsubscribe(slot, packet),
+            Command::Authenticate { begins, data } => self.authenticate(slot, begins, data),
             Command::Close(goodbye) => self.end(slot, goodbye),
             command => self.tell_bridge_of(slot, command),
         }
@@ -312,6 +317,7 @@ impl Edge {
             Command::Publish { .. }
             | Command::Subscribe { .. }
             | Command::Unsubscribe(_)
+            | Command::Authenticate { .. }
             | Command::Close(_) => return,
         };
         self.tell_bridge(&frame, None);

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 
-use super::{Arrival, Batches, Edge, Turn, handshake};
+use super::{Arrival, Batches, Edge, Turn, authenticate, handshake};
 use crate::policy::Door;
 use crate::routes::Route;
 use crate::session::RestoredSession;
@@ -231,6 +231,10 @@ async fn flush(edge: Rc<RefCell<Edge>>, dead: Rc<Notify>) {
         for (slot, number, stream) in blocked {
             spawn_local(write(edge.clone(), slot, number, stream));
         }
+        let checks = std::mem::take(&mut edge.borrow_mut().checks);
+        for check in checks {
+            spawn_local(authenticate::carry_out(edge.clone(), check));
+        }
         if edge.borrow().fatal.is_some() {
             dead.notify_one();
         }
@@ -291,6 +295,7 @@ impl Edge {
             spare_commands: Vec::new(),
             flush: Rc::new(Notify::new()),
             resume: Rc::new(Notify::new()),
+            checks: Vec::new(),
             fatal: None,
             shared,
         }

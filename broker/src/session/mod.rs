@@ -6,6 +6,7 @@
 //! it calls again. [`Session::suspend`] when the connection has ended and the session lives on.
 
 mod aliases;
+mod authentication;
 mod fanout;
 mod inbound;
 mod outbound;
@@ -17,7 +18,7 @@ mod tests;
 use std::collections::HashMap;
 
 use ahash::RandomState;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use crate::clock::Millis;
@@ -29,6 +30,7 @@ use crate::message::Message;
 use crate::outbuffer::OutBuffer;
 use crate::topic::{TopicFilter, TopicLimits};
 
+pub use authentication::Checked;
 pub use fanout::Fanout;
 pub use inbound::Outcome;
 pub use outbound::{Delivered, Entry};
@@ -36,6 +38,7 @@ pub use outbound::{Delivered, Entry};
 pub use reader::BUFFERED;
 pub use restored::{RestoredSession, RestoredWill};
 
+use authentication::Authentication;
 use inbound::Inbound;
 use outbound::{Line, Outbound};
 
@@ -111,6 +114,13 @@ pub enum Command {
         /// The wait.
         token: u64,
     },
+    /// Check this message of an authentication; [`Session::authenticated`] has to follow.
+    Authenticate {
+        /// Whether a new authentication begins with it.
+        begins: bool,
+        /// The message.
+        data: Bytes,
+    },
     /// End the connection.
     Close(Goodbye),
 }
@@ -152,6 +162,8 @@ pub struct Session {
     maximum_packet_size: usize,
     problem_information: bool,
     limits: SessionLimits,
+    /// Of a connection whose CONNECT named a method; few do.
+    authentication: Option<Box<Authentication>>,
     inbound: Inbound,
     outbound: Outbound,
     answers: Vec<Answer>,
@@ -193,6 +205,7 @@ impl Session {
             maximum_packet_size: usize::MAX,
             problem_information: true,
             limits,
+            authentication: None,
             inbound: Inbound::default(),
             outbound: Outbound::default(),
             answers: Vec::new(),
@@ -221,6 +234,7 @@ impl Session {
         self.maximum_packet_size = properties.maximum_packet_size.map_or(usize::MAX, |size| size as usize);
         self.problem_information = properties.request_problem_information;
         self.will = connect.will.clone().map(Box::new);
+        self.authentication = Authentication::of(connect);
         let window = if self.version.is_v5() { properties.receive_maximum } else { u16::MAX };
         let line = Line {
             version: self.version,
@@ -262,9 +276,7 @@ impl Session {
             Packet::PingReq => encode::pingresp(wire.out.tail()),
             Packet::Disconnect(packet) => self.handle_disconnect(packet.reason, packet.session_expiry, wire),
             Packet::Connect(_) => close(wire, Goodbye::Malformed(0x82, "a second CONNECT")),
-            Packet::Auth(_) => {
-                close(wire, Goodbye::Malformed(0x82, "no authentication method was agreed on"))
-            }
+            Packet::Auth(packet) => self.handle_auth(packet, wire),
         }
         self.pump(now, wire);
     }

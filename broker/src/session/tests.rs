@@ -1,5 +1,7 @@
 //! The session machine, driven step by step.
 
+mod authentication;
+
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};

@@ -75,8 +75,8 @@ pub fn change(store: &dyn Store, house: &House, body: &[u8]) -> (StatusCode, Val
         Err(error) => return (StatusCode::BAD_REQUEST, json!({ "error": error.to_string() })),
     };
     let done = match (change.op.as_str(), change.password) {
-        ("add", Some(password)) => users::add(store, &change.name, password),
-        ("passwd", Some(password)) => users::passwd(store, &change.name, password),
+        ("add", Some(password)) => users::add(store, &change.name, password, house.scram_rounds()),
+        ("passwd", Some(password)) => users::passwd(store, &change.name, password, house.scram_rounds()),
         ("remove", None) => users::remove(store, &change.name),
         _ => {
             let error = "op is add or passwd, with a password, or remove";

@@ -3,9 +3,11 @@
 // Each scene runs in MQTT 3.1, 3.1.1 and 5, over TCP and over WebSocket, and ends with an error if anything differs.
 
 const assert = require('node:assert')
+const crypto = require('node:crypto')
 const mqtt = require('mqtt')
 
 const PATIENCE = 20_000
+const METHOD = { authenticationMethod: 'SCRAM-SHA-256' }
 
 /** A connected client whose messages are taken one at a time. */
 class Person {
@@ -22,6 +24,12 @@ class Person {
       connectTimeout: PATIENCE,
       ...options
     })
+    if (options.scram) {
+      person.client.handleAuth = (packet, done) => {
+        const data = Buffer.from(options.scram.last(packet.properties.authenticationData.toString()))
+        done(null, { cmd: 'auth', reasonCode: 0x18, properties: { ...METHOD, authenticationData: data } })
+      }
+    }
     person.client.on('message', (topic, payload, packet) => {
       const message = { topic, payload, qos: packet.qos, retain: packet.retain, text: payload.toString() }
       const taker = person.takers.shift()
@@ -34,6 +42,7 @@ class Person {
       person.client.once('close', () => reject(new Error('closed instead of CONNACK')))
     })
     person.sessionPresent = connack.sessionPresent
+    person.verdict = connack.properties?.authenticationData?.toString()
     return person
   }
 
@@ -67,6 +76,25 @@ function soon (what, start) {
     const settle = end => value => { clearTimeout(timer); end(value) }
     start(settle(resolve), settle(reject))
   })
+}
+
+/** SCRAM-SHA-256 as RFC 5802 has it: the first message, and the last one for what the server said. */
+function scram (user, password) {
+  const hmac = (key, text) => crypto.createHmac('sha256', key).update(text).digest()
+  const [nonce, escaped] = [crypto.randomBytes(18).toString('base64'), user.replace(/=/g, '=3D').replace(/,/g, '=2C')]
+  const bare = `n=${escaped},r=${nonce}`
+  const exchange = { first: `n,,${bare}` }
+  exchange.last = challenge => {
+    const [, all, salt, rounds] = challenge.match(/^r=([^,]+),s=([^,]+),i=(\d+)$/)
+    assert.ok(all.startsWith(nonce) && all !== nonce, challenge)
+    const salted = crypto.pbkdf2Sync(password, Buffer.from(salt, 'base64'), Number(rounds), 32, 'sha256')
+    const key = hmac(salted, 'Client Key')
+    const said = `${bare},${challenge},c=biws,r=${all}`
+    const mask = hmac(crypto.createHash('sha256').update(key).digest(), said)
+    exchange.verdict = 'v=' + hmac(hmac(salted, 'Server Key'), said).toString('base64')
+    return `c=biws,r=${all},p=${key.map((byte, at) => byte ^ mask[at]).toString('base64')}`
+  }
+  return exchange
 }
 
 /** A session that outlives the connection. */
@@ -149,6 +177,25 @@ const scenes = {
       assert.deepStrictEqual([seen.seq, seen.body, seen.from], [++seq, text, alice])
     }
     for (const person of [watcher, phone, sender]) await person.leaves()
+  },
+
+  async scram (way) {
+    if (way.version !== 5) return
+    const begins = (user, password) => {
+      const exchange = scram(user, password)
+      const properties = { ...METHOD, authenticationData: Buffer.from(exchange.first) }
+      return { scram: exchange, properties }
+    }
+    const right = begins('alice', 'pass, word=')
+    const alice = await Person.arrives(way, 'alice', `alice-${way.tag}`, right)
+    assert.strictEqual(alice.verdict, right.scram.verdict, 'the server knows the password too')
+    await alice.subscribes('u/alice/inbox', 1)
+    const bob = await Person.arrives(way, 'bob=b,', `bob-${way.tag}`, begins('bob=b,', 'parola è questa'))
+    await bob.publishes('dm/alice', 'hi')
+    const seen = JSON.parse((await alice.receives()).text)
+    assert.deepStrictEqual([seen.from, seen.body], ['bob=b,', 'hi'])
+    for (const person of [alice, bob]) await person.leaves()
+    await assert.rejects(Person.arrives(way, 'alice', `thief-${way.tag}`, begins('alice', 'guess')), { code: 0x86 })
   }
 }
 

@@ -39,6 +39,13 @@ pub enum Packet {
     },
     /// PINGRESP.
     PingResp,
+    /// AUTH (5 only).
+    Auth {
+        /// Reason code.
+        code: u8,
+        /// Properties.
+        props: Props,
+    },
     /// DISCONNECT (5 only).
     Disconnect {
         /// Reason code.
@@ -88,6 +95,10 @@ fn read(first: u8, mut body: &[u8], version: Version) -> Packet {
             Packet::Codes { id, codes: body.to_vec(), props }
         }
         0xd0 => Packet::PingResp,
+        0xf0 if five => {
+            let code = byte(&mut body);
+            Packet::Auth { code, props: properties(&mut body, five) }
+        }
         0xe0 if five => {
             let code = if body.is_empty() { 0 } else { byte(&mut body) };
             let props = if body.is_empty() { Props::default() } else { properties(&mut body, five) };

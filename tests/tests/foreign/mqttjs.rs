@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use hubbub_tests::Hub;
 use hubbub_tests::tool::succeeds;
+use hubbub_tests::{Hub, Settings};
 
 use crate::{one_at_a_time, scripts};
 
@@ -32,10 +32,21 @@ fn chat_and_presence() {
     plays("chat");
 }
 
-/// Runs one scene of `mqttjs/suite.js`, in every version and over both transports.
+#[test]
+fn logging_in_by_scram() {
+    let hub = Settings::with_login().set("login.scram", "true").set("login.scram_iterations", "4096").start();
+    hub.adds_user("alice", "pass, word=");
+    hub.adds_user("bob=b,", "parola è questa");
+    plays_in(&hub, "scram");
+}
+
 fn plays(scene: &str) {
+    plays_in(&Hub::start(), scene);
+}
+
+/// Runs one scene of `mqttjs/suite.js`, in every version and over both transports.
+fn plays_in(hub: &Hub, scene: &str) {
     install();
-    let hub = Hub::start();
     let ports = [hub.mqtt(), hub.websocket()].map(|address| address.port().to_string());
     succeeds(Command::new("node").current_dir(scripts("mqttjs")).args(["suite.js", scene]).args(ports));
 }
