@@ -51,6 +51,8 @@ pub struct Settings {
     pub retained: RetainedLimits,
     /// The spine.
     pub spine: SpineSettings,
+    /// What MQTT 5 clients are told to use in place of a server that stops (§4.11).
+    pub redirect: Option<String>,
 }
 
 /// A route names edges by the bits of a number.
@@ -97,6 +99,7 @@ impl Settings {
                 heartbeat: config.spine.heartbeat,
                 stall: config.spine.stall,
             },
+            redirect: config.server.redirect.clone(),
         }
     }
 }

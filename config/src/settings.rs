@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::kind::{Address, Bytes, Choice, Choices, Count, FilePath, Flag, Many, Maybe, Span};
 use crate::table::settings;
-use crate::word::{Secret, Url, Word, check_log_filter, check_origin, check_path};
+use crate::word::{Secret, Url, Word, check_host_port, check_log_filter, check_origin, check_path};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -194,6 +194,8 @@ settings! {
         edges: usize = 0, Count(0, 1024);
         /// Time to say goodbye to everybody when the server is told to stop.
         grace: Duration = secs(10), Span(millis(0), secs(10 * MINUTE));
+        /// Another server, which MQTT 5 clients are told to use when this one stops.
+        redirect: Option<String> = None, Maybe(Word("a host and port such as \"mqtt.example:1883\"", check_host_port));
     }
 
     /// What is written to standard error.

@@ -261,7 +261,9 @@ impl Edge {
         let concerns_bridge = self.concerns_bridge(slot);
         let Some(entry) = self.slots.get_mut(slot as usize) else { return };
         let Some(mut link) = entry.link.take() else { return };
-        entry.session.say_goodbye(goodbye, &mut link.out);
+        let redirect = self.shared.settings.redirect.as_deref();
+        let other = redirect.filter(|_| goodbye == Goodbye::UseAnotherServer);
+        entry.session.say_goodbye(goodbye, other, &mut link.out);
         entry.after_suback.clear();
         entry.retained.clear();
         let client_is_done =
@@ -433,7 +435,11 @@ impl Edge {
     /// The server stops: everybody hears it.
     pub(super) fn end_all(&mut self) {
         let slots: Vec<u32> = self.slots.iter().map(|(slot, _)| slot as u32).collect();
-        slots.into_iter().for_each(|slot| self.end(slot, Goodbye::ShuttingDown));
+        let goodbye = match self.shared.settings.redirect {
+            Some(_) => Goodbye::UseAnotherServer,
+            None => Goodbye::ShuttingDown,
+        };
+        slots.into_iter().for_each(|slot| self.end(slot, goodbye));
     }
 }
 
@@ -445,7 +451,7 @@ fn ending(goodbye: Goodbye) -> Ending {
             Ending::Lost
         }
         // The client did not choose to go, and will be back if it can.
-        Goodbye::ShuttingDown | Goodbye::Busy | Goodbye::Internal => Ending::Lost,
+        Goodbye::ShuttingDown | Goodbye::UseAnotherServer | Goodbye::Busy | Goodbye::Internal => Ending::Lost,
         Goodbye::Malformed(..)
         | Goodbye::ReceiveMaximum
         | Goodbye::AnswerTooLarge

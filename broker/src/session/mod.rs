@@ -348,13 +348,19 @@ impl Session {
         self.pump(now, wire);
     }
 
-    /// Ends the connection: an MQTT 5 client hears why.
-    pub fn say_goodbye(&self, goodbye: Goodbye, out: &mut OutBuffer) {
-        if let (true, Some(code)) = (self.version.is_v5(), goodbye.code()) {
-            let reason = self.problem_information.then(|| goodbye.text());
-            self.shrink_to_fit(out, |out, full| {
-                encode::disconnect(out, code, reason.filter(|_| full), None, None);
-            });
+    /// Ends the connection: an MQTT 5 client hears why, and which other server to use if there is one (§4.11). What
+    /// would make the packet larger than the client takes is left out, the reason first (§3.14.2.2).
+    pub fn say_goodbye(&self, goodbye: Goodbye, other_server: Option<&str>, out: &mut OutBuffer) {
+        let (true, Some(code)) = (self.version.is_v5(), goodbye.code()) else { return };
+        let reason = self.problem_information.then(|| goodbye.text());
+        let out = out.tail();
+        let start = out.len();
+        for (reason, other_server) in [(reason, other_server), (None, other_server), (None, None)] {
+            out.truncate(start);
+            encode::disconnect(out, code, reason, other_server, None);
+            if out.len() - start <= self.maximum_packet_size {
+                return;
+            }
         }
     }
 
