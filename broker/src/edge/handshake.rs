@@ -205,7 +205,9 @@ impl Newcomer {
             }
             // A level above 5 gets the answer of 5, others that of 3.1.1 (§3.1.2.2 of both). With the highest bit set it
             // is a bridge of Mosquitto, which tries again as a plain client when 3.1.1 refuses.
-            (_, CodecError::UnsupportedVersion(6..=0x7f)) => self.refuse(Version::V5, 0x84, "", None).await,
+            (_, CodecError::UnsupportedVersion(6..=0x7f)) => {
+                self.refuse(Version::V5, 0x84, error.what(), None).await
+            }
             (_, CodecError::UnsupportedVersion(_)) => self.refuse(Version::V311, 0x84, "", None).await,
             _ => {}
         }

@@ -10,6 +10,7 @@ mod fanout;
 mod inbound;
 mod outbound;
 mod reader;
+mod refusals;
 mod restored;
 #[cfg(test)]
 mod tests;
@@ -27,13 +28,14 @@ use crate::goodbye::Goodbye;
 use crate::lane::{Device, Source};
 use crate::message::Message;
 use crate::outbuffer::OutBuffer;
-use crate::topic::{TopicFilter, TopicLimits};
+use crate::topic::{TopicError, TopicFilter, TopicLimits};
 
 pub use fanout::Fanout;
 pub use inbound::Outcome;
 pub use outbound::{Delivered, Entry};
 
 pub use reader::BUFFERED;
+pub use refusals::Refusals;
 pub use restored::RestoredSession;
 
 use inbound::Inbound;
@@ -77,7 +79,7 @@ pub enum Command {
         /// The packet.
         packet: Subscribe,
         /// Its filters, parsed.
-        filters: Vec<Result<TopicFilter, u8>>,
+        filters: Vec<Result<TopicFilter, TopicError>>,
     },
     /// End these subscriptions; [`Session::unsubscribed`] has to follow.
     Unsubscribe(Unsubscribe),
@@ -163,6 +165,7 @@ struct Answer {
     token: u64,
     packet_id: u16,
     codes: Vec<u8>,
+    reason: Option<String>,
     subscribe: bool,
 }
 
@@ -270,9 +273,8 @@ impl Session {
     }
 
     fn handle_subscribe(&mut self, packet: Subscribe, wire: &mut Wire<'_>) {
-        let parse = |(text, _): &(ByteString, SubscribeOptions)| {
-            TopicFilter::parse(text, &self.limits.topics).map_err(|_| 0x8f)
-        };
+        let parse =
+            |(text, _): &(ByteString, SubscribeOptions)| TopicFilter::parse(text, &self.limits.topics);
         let filters = packet.filters.iter().map(parse).collect();
         wire.commands.push(Command::Subscribe { packet, filters });
     }
@@ -294,10 +296,19 @@ impl Session {
         self.subscriptions.len() < self.limits.subscriptions || self.subscriptions.contains_key(filter)
     }
 
-    /// Answers a SUBSCRIBE with these codes: now, or when the token is done.
-    pub fn subscribed(&mut self, packet_id: u16, codes: Vec<u8>, token: Option<u64>, wire: &mut Wire<'_>) {
+    /// Answers a SUBSCRIBE with these codes, and with what there is to say of those that refuse: now, or when the token
+    /// is done.
+    pub fn subscribed(
+        &mut self,
+        packet_id: u16,
+        codes: Vec<u8>,
+        refusals: Refusals,
+        token: Option<u64>,
+        wire: &mut Wire<'_>,
+    ) {
+        let reason = refusals.into_reason();
         self.answer(
-            Answer { token: token.unwrap_or(0), packet_id, codes, subscribe: true },
+            Answer { token: token.unwrap_or(0), packet_id, codes, reason, subscribe: true },
             token.is_some(),
             wire,
         );
@@ -306,7 +317,7 @@ impl Session {
     /// Answers an UNSUBSCRIBE with these codes: now, or when the token is done.
     pub fn unsubscribed(&mut self, packet_id: u16, codes: Vec<u8>, token: Option<u64>, wire: &mut Wire<'_>) {
         self.answer(
-            Answer { token: token.unwrap_or(0), packet_id, codes, subscribe: false },
+            Answer { token: token.unwrap_or(0), packet_id, codes, reason: None, subscribe: false },
             token.is_some(),
             wire,
         );
@@ -316,13 +327,13 @@ impl Session {
         if wait {
             return self.answers.push(answer);
         }
+        let encode = if answer.subscribe { encode::suback } else { encode::unsuback };
+        let reason = answer.reason.as_deref().filter(|_| self.problem_information);
+        let start = wire.out.tail().len();
+        self.shrink_to_fit(wire.out, |out, full| {
+            encode(out, self.version, answer.packet_id, &answer.codes, reason.filter(|_| full));
+        });
         let out = wire.out.tail();
-        let start = out.len();
-        if answer.subscribe {
-            encode::suback(out, self.version, answer.packet_id, &answer.codes, None);
-        } else {
-            encode::unsuback(out, self.version, answer.packet_id, &answer.codes, None);
-        }
         if out.len() - start > self.maximum_packet_size {
             out.truncate(start);
             close(wire, Goodbye::AnswerTooLarge);
@@ -340,6 +351,7 @@ impl Session {
             let mut answer = self.answers.remove(at);
             if outcome.code >= 0x80 {
                 answer.codes.fill(outcome.code);
+                answer.reason = Some(outcome.reason.to_string()).filter(|reason| !reason.is_empty());
             }
             self.answer(answer, false, wire);
         } else if !self.forgotten(token, wire) {
