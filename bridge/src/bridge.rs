@@ -126,7 +126,8 @@ impl Bridge {
             ChatRules { dedupe_window: config.chat.dedupe_window, body_max: config.chat.body_max_bytes };
         let acl = read_acl(config)?;
         let (dev, location) = (config.login.dev, config.location.enabled);
-        let house = Arc::new(House::new(store.clone(), dev, acl, location, config.login.hash_concurrency));
+        let house = House::new(store.clone(), dev, acl, location, config.login.hash_concurrency);
+        let house = Arc::new(house.with_admins(config.acl.admins.clone()));
         let bridge = Bridge {
             store,
             clock,

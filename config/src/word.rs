@@ -90,6 +90,12 @@ pub(crate) fn check_host_port(text: &str) -> bool {
     (is_v6 || is_name) && is_plain && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
+/// The name of a user, as accounts have it: one topic level of at most 64 bytes.
+pub(crate) fn check_user(text: &str) -> bool {
+    let bad = |c: char| matches!(c, '/' | '+' | '#' | '~') || c.is_control();
+    (1..=64).contains(&text.len()) && !text.starts_with('$') && !text.contains(bad)
+}
+
 /// A filter of `tracing`, less the form that bites: a bare word must be a level, or a mistyped level would be
 /// taken for the name of a module and silence everything else.
 pub(crate) fn check_log_filter(text: &str) -> bool {
@@ -154,6 +160,14 @@ mod tests {
         }
         for bad in ["", "inof", "info,", "hubbub_broker", "hubbub_broker=loud", "=info"] {
             assert!(!check_log_filter(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn users_are_named_as_accounts_are() {
+        assert!(check_user("alice") && check_user("小明") && check_user("o'neil the 2nd"));
+        for bad in ["", "~anonymous", "a/b", "+", "#", "$SYS", "a\n", &"x".repeat(65)] {
+            assert!(!check_user(bad), "{bad:?}");
         }
     }
 

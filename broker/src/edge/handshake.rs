@@ -12,6 +12,7 @@ use tokio::task::spawn_local;
 use super::link;
 use crate::codec::encode;
 use crate::codec::{CodecError, Connect, Decoder, Packet, Version};
+use crate::counters::Counters;
 use crate::policy::{Door, Identity, LoginRefusal, LoginRequest};
 use crate::shared::Shared;
 use crate::topic;
@@ -66,7 +67,8 @@ pub async fn receive(
 ) -> Option<Arrival> {
     let websocket = (door == Door::WebSocket).then(|| Box::new(WebSocket::new(shared.settings.door.clone())));
     let decoder = Decoder::new(shared.settings.before_login);
-    let mut newcomer = Newcomer { stream, websocket, decoder, raw: BytesMut::new(), plain: BytesMut::new() };
+    let (raw, plain, counters) = (BytesMut::new(), BytesMut::new(), shared.counters.clone());
+    let mut newcomer = Newcomer { stream, websocket, decoder, raw, plain, counters };
     let outcome = newcomer.connect().await;
     match outcome {
         Ok(connect) => newcomer.enter(connect, peer, door, &shared).await,
@@ -88,6 +90,7 @@ struct Newcomer {
     decoder: Decoder,
     raw: BytesMut,
     plain: BytesMut,
+    counters: Arc<Counters>,
 }
 
 #[derive(Debug)]
@@ -106,7 +109,11 @@ impl Newcomer {
             let decoded = self.decoder.decode(&mut bytes).map_err(NoConnect::Codec)?;
             self.plain = BytesMut::from(&bytes[..]);
             match decoded {
-                Some(Packet::Connect(connect)) => return Ok(connect),
+                Some(Packet::Connect(connect)) => {
+                    self.counters.connects_total.add(1);
+                    self.counters.packets_received_total.add(1);
+                    return Ok(connect);
+                }
                 Some(_) => return Err(NoConnect::Silent),
                 None => {}
             }
@@ -118,7 +125,7 @@ impl Newcomer {
         self.raw.reserve(1024);
         match self.stream.try_read_buf(&mut self.raw) {
             Ok(0) => return Err(NoConnect::Silent),
-            Ok(_) => {}
+            Ok(count) => self.counters.bytes_received_total.add(count as u64),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
             Err(_) => return Err(NoConnect::Silent),
         }
@@ -129,6 +136,7 @@ impl Newcomer {
         let received = websocket.receive(&self.raw.split(), &mut self.plain);
         let reply = websocket.take_output();
         self.stream.write_all(&reply).await.map_err(|_| NoConnect::Silent)?;
+        self.counters.bytes_sent_total.add(reply.len() as u64);
         match received {
             // What came before the end still counts.
             Err(_) if !self.plain.is_empty() => Ok(()),
@@ -225,7 +233,10 @@ impl Newcomer {
             None => out.freeze(),
         };
         // The client may be gone; there is nobody else to tell.
-        let _ = self.stream.write_all(&bytes).await;
+        if self.stream.write_all(&bytes).await.is_ok() {
+            self.counters.packets_sent_total.add(1);
+            self.counters.bytes_sent_total.add(bytes.len() as u64);
+        }
         let _ = self.stream.shutdown().await;
         // Closing while something is unread would reset the connection before the client has read the answer.
         spawn_local(async move { tokio::time::timeout(link::LINGER, link::drain(&self.stream)).await });

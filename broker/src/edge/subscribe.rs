@@ -88,8 +88,9 @@ impl Edge {
         let subscription = Subscription { options, id, filter };
         let old = entry.session.subscriptions.insert(text.clone(), subscription.clone());
         let persistent = entry.session.is_persistent();
-        if let Some(old) = &old {
-            self.index(slot, old, persistent, false);
+        match &old {
+            Some(old) => self.index(slot, old, persistent, false),
+            None => self.count_subscription(&subscription, true),
         }
         self.index(slot, &subscription, persistent, true);
         let retained = self.retained_for(slot, &subscription, persistent, old.is_none());
@@ -127,6 +128,7 @@ impl Edge {
             let persistent = session.is_persistent();
             match session.subscriptions.remove(text) {
                 Some(old) => {
+                    self.count_subscription(&old, false);
                     self.index(slot, &old, persistent, false);
                     codes.push(0);
                 }
@@ -143,6 +145,14 @@ impl Edge {
             self.tell_bridge(&ToBridge::Unsubscribe { at, token, device, filters }, None);
         }
         self.with_session(slot, |session, wire| session.unsubscribed(packet.packet_id, codes, token, wire));
+    }
+
+    /// Keeps the number of subscriptions of all sessions.
+    pub(super) fn count_subscription(&self, subscription: &Subscription, more: bool) {
+        let counters = &self.shared.counters;
+        let shared = subscription.filter.share.is_some();
+        let gauge = if shared { &counters.shared_subscriptions } else { &counters.subscriptions };
+        if more { gauge.add(1) } else { gauge.sub(1) }
     }
 
     fn index(&mut self, slot: u32, subscription: &Subscription, persistent: bool, add: bool) {

@@ -245,6 +245,11 @@ impl Session {
         self.version
     }
 
+    /// Messages at QoS 1 and 2 that the client has not acknowledged to the end.
+    pub fn in_flight(&self) -> usize {
+        self.outbound.in_flight()
+    }
+
     /// Whether another packet may be read: false while too many publishes wait for their acknowledgement.
     pub fn wants_packets(&self) -> bool {
         self.inbound.unanswered() < usize::from(self.limits.unanswered)
@@ -262,7 +267,7 @@ impl Session {
             Packet::PubRel(ack) => self.handle_pubrel(ack.packet_id, wire),
             Packet::Subscribe(packet) => self.handle_subscribe(packet, wire),
             Packet::Unsubscribe(packet) => wire.commands.push(Command::Unsubscribe(packet)),
-            Packet::PingReq => encode::pingresp(wire.out.tail()),
+            Packet::PingReq => encode::pingresp(wire.out.packet()),
             Packet::Disconnect(packet) => self.handle_disconnect(packet.reason, packet.session_expiry, wire),
             Packet::Connect(_) => close(wire, Goodbye::Malformed(0x82, "a second CONNECT")),
             Packet::Auth(_) => {
@@ -329,13 +334,12 @@ impl Session {
         }
         let encode = if answer.subscribe { encode::suback } else { encode::unsuback };
         let reason = answer.reason.as_deref().filter(|_| self.problem_information);
-        let start = wire.out.tail().len();
+        let start = wire.out.len();
         self.shrink_to_fit(wire.out, |out, full| {
             encode(out, self.version, answer.packet_id, &answer.codes, reason.filter(|_| full));
         });
-        let out = wire.out.tail();
-        if out.len() - start > self.maximum_packet_size {
-            out.truncate(start);
+        if wire.out.len() - start > self.maximum_packet_size {
+            wire.out.take_back(start);
             close(wire, Goodbye::AnswerTooLarge);
         }
     }
@@ -365,7 +369,7 @@ impl Session {
     pub fn say_goodbye(&self, goodbye: Goodbye, other_server: Option<&str>, out: &mut OutBuffer) {
         let (true, Some(code)) = (self.version.is_v5(), goodbye.code()) else { return };
         let reason = self.problem_information.then(|| goodbye.text());
-        let out = out.tail();
+        let out = out.packet();
         let start = out.len();
         for (reason, other_server) in [(reason, other_server), (None, other_server), (None, None)] {
             out.truncate(start);
@@ -481,7 +485,7 @@ impl Session {
     /// Encodes a packet in full, or else without reason string and user properties, if it is larger than the client
     /// takes (§3.4.2.2, §3.14.2.2).
     fn shrink_to_fit(&self, out: &mut OutBuffer, encode: impl Fn(&mut BytesMut, bool)) {
-        let out = out.tail();
+        let out = out.packet();
         let start = out.len();
         encode(out, true);
         if out.len() - start > self.maximum_packet_size {
