@@ -1,7 +1,10 @@
 //! What the hub tells of itself on `$SYS/broker/…`, and to whom.
 
+use std::collections::HashMap;
+use std::time::Instant;
+
 use hubbub_tests::tool::eventually;
-use hubbub_tests::{Hub, Person, Publish, Settings, Version};
+use hubbub_tests::{Hub, PATIENCE, Person, Publish, Settings, Version};
 
 const NOT_AUTHORIZED: u8 = 0x87;
 
@@ -12,9 +15,28 @@ fn hub() -> Hub {
     settings.set("server.edges", "2").start()
 }
 
-/// Waits until this is told.
-fn hears(admin: &mut Person, name: &str, text: &str) {
-    while admin.receives_on(&format!("$SYS/broker/{name}")).text() != text {}
+/// A dashboard: what somebody was told last, by the name behind `$SYS/broker/`.
+struct Board {
+    reader: Person,
+    shown: HashMap<String, String>,
+}
+
+impl Board {
+    fn of(mut reader: Person, filters: &[&str]) -> Board {
+        filters.iter().for_each(|filter| reader.subscribe(&format!("$SYS/broker/{filter}"), 0));
+        Board { reader, shown: HashMap::new() }
+    }
+
+    /// Waits until it shows this.
+    fn shows(&mut self, name: &str, text: &str) {
+        let end = Instant::now() + PATIENCE;
+        while self.shown.get(name).is_none_or(|shown| shown != text) {
+            assert!(Instant::now() < end, "{name} never is {text}: {:?}", self.shown);
+            let told = self.reader.receives();
+            let name = told.topic.strip_prefix("$SYS/broker/").unwrap().to_owned();
+            self.shown.insert(name, told.text());
+        }
+    }
 }
 
 /// A line of `/metrics`.
@@ -27,19 +49,18 @@ fn metric(hub: &Hub, name: &str) -> u64 {
 #[test]
 fn an_admin_sees_clients_come_and_go() {
     let hub = hub();
-    let mut alice = hub.person("alice").connects();
-    alice.subscribe("$SYS/broker/clients/+", 0);
-    hears(&mut alice, "clients/connected", "1");
+    let mut board = Board::of(hub.person("alice").connects(), &["clients/+"]);
+    board.shows("clients/connected", "1");
     let bob = hub.person("bob").keeping_the_session().connects();
     let carol = hub.person("carol").connects();
-    hears(&mut alice, "clients/connected", "3");
-    hears(&mut alice, "clients/maximum", "3");
+    board.shows("clients/connected", "3");
+    board.shows("clients/maximum", "3");
     bob.vanishes();
-    hears(&mut alice, "clients/connected", "2");
-    hears(&mut alice, "clients/disconnected", "1");
-    hears(&mut alice, "clients/total", "3");
+    board.shows("clients/connected", "2");
+    board.shows("clients/disconnected", "1");
+    board.shows("clients/total", "3");
     carol.vanishes();
-    hears(&mut alice, "clients/total", "2");
+    board.shows("clients/total", "2");
 }
 
 #[test]
@@ -55,9 +76,9 @@ fn nobody_else_does_whatever_they_subscribe_to() {
         mallory.subscribe(filter, 0);
     }
     let mut alice = hub.person("alice").connects();
-    alice.subscribe("$SYS/#", 0);
-    for seconds in 0..2 {
-        hears(&mut alice, "uptime", &format!("{seconds} seconds"));
+    alice.subscribe("$SYS/broker/uptime", 0);
+    for _ in 0..2 {
+        alice.receives();
     }
     alice.publish(Publish::new("after/that", "something for everybody").qos(1));
     assert_eq!(mallory.receives().topic, "after/that");
@@ -102,35 +123,32 @@ fn what_is_stored_subscribed_and_in_flight_is_told() {
     ] {
         assert!(carol.publish(message).code < 0x80);
     }
-    let mut alice = hub.person("alice").connects();
-    alice.subscribe("$SYS/broker/+/count", 0);
-    alice.subscribe("$SYS/broker/+/+", 0);
-    alice.subscribe("$SYS/broker/+/messages/+", 0);
-    hears(&mut alice, "retained messages/count", "1");
-    hears(&mut alice, "store/messages/count", "2");
-    hears(&mut alice, "store/messages/bytes", "9");
-    hears(&mut alice, "messages/inflight", "2");
-    hears(&mut alice, "publish/messages/received", "4");
-    hears(&mut alice, "subscriptions/count", "5");
-    hears(&mut alice, "shared_subscriptions/count", "1");
+    let filters = ["+/count", "+/+", "+/messages/+"];
+    let mut board = Board::of(hub.person("alice").connects(), &filters);
+    board.shows("retained messages/count", "1");
+    board.shows("store/messages/count", "2");
+    board.shows("store/messages/bytes", "9");
+    board.shows("messages/inflight", "2");
+    board.shows("publish/messages/received", "4");
+    board.shows("subscriptions/count", "5");
+    board.shows("shared_subscriptions/count", "1");
     for _ in 0..2 {
         carol.receives();
     }
-    hears(&mut alice, "messages/inflight", "0");
+    board.shows("messages/inflight", "0");
     let mut bob = bob.connects();
     assert_eq!(bob.receives().text(), "1234");
-    hears(&mut alice, "store/messages/count", "1");
+    board.shows("store/messages/count", "1");
     bob.unsubscribe("for/bob");
     carol.leaves();
-    hears(&mut alice, "subscriptions/count", "3");
-    hears(&mut alice, "shared_subscriptions/count", "0");
+    board.shows("subscriptions/count", "3");
+    board.shows("shared_subscriptions/count", "0");
     hub.kill9();
     hub.restart();
-    let mut alice = hub.person("alice").connects();
-    alice.subscribe("$SYS/#", 0);
-    hears(&mut alice, "retained messages/count", "1");
-    hears(&mut alice, "clients/total", "2");
-    hears(&mut alice, "publish/messages/received", "0");
+    let mut board = Board::of(hub.person("alice").connects(), &["#"]);
+    board.shows("retained messages/count", "1");
+    board.shows("clients/total", "2");
+    board.shows("publish/messages/received", "0");
 }
 
 #[test]
@@ -187,4 +205,19 @@ fn every_byte_and_packet_is_counted_once() {
     socket.sends_hex("e0 00").is_closed();
     eventually("the session is gone", || metric(&hub, "sessions") == 0);
     assert_eq!(metric(&hub, "subscriptions"), 0);
+}
+
+#[test]
+fn a_session_that_expires_takes_along_what_was_in_flight() {
+    let settings = Settings::dev().set("server.sys_interval", "100ms").set("session.expiry_max", "1s");
+    let hub = settings.set("presence.enabled", "false").start();
+    let mut board = Board::of(hub.person("alice").connects(), &["+/+"]);
+    let mut bob = hub.person("bob").keeping_the_session().connects();
+    bob.subscribe("news", 1);
+    hub.person("carol").connects().publish(Publish::new("news", "x").qos(1));
+    bob.receives_without_ack();
+    bob.vanishes();
+    board.shows("messages/inflight", "1");
+    board.shows("clients/expired", "1");
+    board.shows("messages/inflight", "0");
 }
