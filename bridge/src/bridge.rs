@@ -1,13 +1,12 @@
 //! The bridge: one committer that drains the lane from the edges, makes one batch of all that is waiting, flushes it
 //! once, and only then says what was asked to be said.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ahash::RandomState;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use bytestring::ByteString;
 use thiserror::Error;
 
@@ -28,6 +27,7 @@ use crate::people::People;
 use crate::policy::House;
 use crate::push::{Push, PushError};
 use crate::queue::{self, Queues};
+use crate::retained::RetainedKeeper;
 use crate::rpc::Request;
 use crate::scram::Scram;
 use crate::store::{Order, Store, StoreError, keys};
@@ -44,9 +44,6 @@ const SWEEP: usize = 256;
 /// What is read from disk goes on in the next turn behind this, so that a storm of returning clients does not fill the
 /// memory and delays acknowledgements by one turn only.
 const LATER_BYTES: usize = 8 * 1024 * 1024;
-
-/// Topics whose stamps are remembered. Frames overtake each other by a turn or two, not by so many topics.
-const MOST_STAMPS: usize = 100_000;
 
 /// Milliseconds between two looks at the size on disk.
 const WEIGH_EVERY: Millis = 1_000;
@@ -97,7 +94,7 @@ pub struct Bridge {
     store: Arc<dyn Store>,
     clock: Clock,
     counters: Arc<Counters>,
-    retained: Arc<Retained>,
+    retained: RetainedKeeper,
     commit_max: usize,
     queues: Queues,
     inboxes: Inboxes,
@@ -109,8 +106,6 @@ pub struct Bridge {
     weighed_at: Millis,
     /// Bytes on disk at which nothing more is taken in.
     max_bytes: Option<u64>,
-    /// The newest stamp on disk, for topics that were retained lately.
-    stamps: HashMap<ByteString, u64, RandomState>,
     dedupe_window: Millis,
     /// What is read from disk after the commit: pages and answers.
     later: VecDeque<Later>,
@@ -131,7 +126,7 @@ impl Bridge {
         counters: Arc<Counters>,
         retained: Arc<Retained>,
     ) -> Result<Opened, BridgeError> {
-        load_retained(&*store, &retained)?;
+        let keeper = RetainedKeeper::load(&*store, retained.clone(), clock.now())?;
         let topics = TopicLimits { levels: config.limits.topic_levels, bytes: config.limits.topic_bytes };
         let mut queues = Queues::new(topics, config.session.durable_queue_messages, counters.clone());
         let mut sessions = queues.restore(&*store, clock.now())?;
@@ -144,12 +139,12 @@ impl Bridge {
         let (dev, location) = (config.login.dev, config.location.enabled);
         let house = House::new(store.clone(), dev, acl, location, config.login.hash_concurrency);
         let scram = config.login.scram_rounds().map(|rounds| Scram::open(&*store, rounds)).transpose()?;
-        let house = Arc::new(house.with_scram(scram));
+        let house = Arc::new(house.with_scram(scram).with_admins(config.acl.admins.clone()));
         let bridge = Bridge {
             store,
             clock,
             counters,
-            retained,
+            retained: keeper,
             commit_max: config.store.commit_max,
             queues,
             inboxes: Inboxes::new(config.keep.inbox_entries as u64),
@@ -160,7 +155,6 @@ impl Bridge {
             swept_at: 0,
             weighed_at: 0,
             max_bytes: config.store.max_bytes,
-            stamps: HashMap::default(),
             dedupe_window: config.chat.dedupe_window.as_millis() as Millis,
             later: VecDeque::new(),
         };
@@ -324,23 +318,10 @@ impl Bridge {
         stamp: Option<u64>,
     ) -> Result<Reply, StoreError> {
         if let Some(stamp) = stamp {
-            self.store_retained(tx, message, stamp);
+            self.retained.store(tx, message, stamp);
         }
         self.queues.enqueue(tx, message)?;
         Ok(Reply::default())
-    }
-
-    /// Edges retain at once, and their frames arrive here in another order than that: an older one does not replace a
-    /// newer one on disk.
-    fn store_retained(&mut self, tx: &mut Transaction<'_>, message: &Message, stamp: u64) {
-        if self.stamps.len() > MOST_STAMPS {
-            self.stamps.clear();
-        }
-        let last = self.stamps.entry((&*message.topic).into()).or_default();
-        if *last < stamp {
-            *last = stamp;
-            put_retained(tx, message);
-        }
     }
 
     fn chat(
@@ -375,9 +356,7 @@ impl Bridge {
         while let Some(message) = self.people.next_publish() {
             self.counters.presence_changes_total.add(1);
             // The retained limits are for clients; if presence does not fit, it is still delivered.
-            if let Ok(stamp) = self.retained.set(&message) {
-                self.store_retained(tx, &message, stamp);
-            }
+            let _ = self.retained.set(tx, &message);
             tx.broadcast(&message);
         }
         self.trimmer.handle_timeout(tx, &*store)?;
@@ -385,6 +364,7 @@ impl Bridge {
             self.weighed_at = tx.now;
             self.weigh(&*store)?;
         }
+        self.retained.sweep(tx);
         if tx.now >= self.swept_at + SWEEP_EVERY {
             // A full sweep is followed by another one in the next turn.
             if sweep(tx, &*store, self.dedupe_window)? < SWEEP {
@@ -465,29 +445,6 @@ impl Credit {
             frames.put(Lane::Edge(sender - 1), &ToEdge::Credit { total: *total }, None);
         }
     }
-}
-
-fn put_retained(tx: &mut Transaction<'_>, message: &Message) {
-    let key = keys::retained(&message.topic);
-    if message.payload.is_empty() {
-        return tx.delete(key);
-    }
-    let mut bytes = BytesMut::new();
-    message.encode(&mut bytes);
-    tx.put(key, bytes.to_vec());
-}
-
-fn load_retained(store: &dyn Store, retained: &Retained) -> Result<(), StoreError> {
-    for (key, value) in store.scan(keys::all_retained(), Order::Forward, usize::MAX)? {
-        match Message::decode(&mut Bytes::from(value)) {
-            Ok(message) if retained.set(&message).is_ok() => {}
-            Ok(message) => {
-                tracing::warn!(topic = %message.topic, "retained message does not fit, left on disk")
-            }
-            Err(error) => tracing::error!(?key, %error, "retained message left out"),
-        }
-    }
-    Ok(())
 }
 
 /// Forgets senders' message ids whose time is over.

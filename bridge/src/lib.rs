@@ -12,6 +12,7 @@ pub mod policy;
 pub mod presence;
 pub mod push;
 pub mod queue;
+pub mod retained;
 pub mod rpc;
 pub mod scram;
 pub mod store;

@@ -35,12 +35,17 @@ const CANARY: &str = "~canary";
 /// Where the health check publishes.
 const CANARY_TOPICS: &str = "$SYS/canary/";
 
+/// What the server tells of itself.
+const SYS: &str = "$SYS";
+
 /// The rules of this server.
 pub struct House {
     store: Arc<dyn Store>,
     /// The user name is believed, and ordinary topics are open.
     dev: bool,
     acl: RwLock<Option<Acl>>,
+    /// Who may read `$SYS`, whatever the rules say.
+    admins: Vec<String>,
     location: bool,
     /// Hashing is slow on purpose; this many at once.
     hashing: Arc<Semaphore>,
@@ -93,6 +98,7 @@ impl House {
             store,
             dev,
             acl: RwLock::new(acl),
+            admins: Vec::new(),
             location,
             hashing: Arc::new(Semaphore::new(hash_concurrency)),
             known: Known {
@@ -108,6 +114,11 @@ impl House {
     /// Lets clients in by SCRAM as well.
     pub fn with_scram(self, scram: Option<Scram>) -> House {
         House { scram, ..self }
+    }
+
+    /// With users who may read what the server tells of itself.
+    pub fn with_admins(self, admins: Vec<String>) -> House {
+        House { admins, ..self }
     }
 
     /// User name and password with which the health check may come in.
@@ -174,6 +185,17 @@ impl House {
         let acl = self.acl.read().unwrap_or_else(PoisonError::into_inner);
         let Device { user, client } = &who.device;
         acl.as_ref().map_or(self.dev, |acl| acl.allows(acl_name(user), client, access, topic))
+    }
+
+    /// As [`Policy::subscribe`] has it: some topic that the filter matches may be read.
+    fn acl_filter(&self, who: &Identity, filter: &str) -> bool {
+        let acl = self.acl.read().unwrap_or_else(PoisonError::into_inner);
+        let Device { user, client } = &who.device;
+        acl.as_ref().map_or(self.dev, |acl| acl.allows_filter(acl_name(user), client, filter))
+    }
+
+    fn is_admin(&self, who: &Identity) -> bool {
+        self.admins.iter().any(|admin| *admin == *who.device.user)
     }
 
     fn direct_message(&self, who: &Identity, peer: &str) -> PublishVerdict {
@@ -272,14 +294,12 @@ impl Policy for House {
             "p" | "owntracks" if is_person(who) => Ok(()),
             "dm" | "rpc" | "c" | "p" | "owntracks" => Err("nothing is delivered there"),
             _ if me == CANARY && filter.starts_with(CANARY_TOPICS) => Ok(()),
+            // Only rules that name it reach it: no wildcard of a rule matches `$`.
+            SYS if self.is_admin(who) || self.acl_filter(who, filter) => Ok(()),
+            SYS => Err("only admins read $SYS"),
             _ if first.starts_with('$') => Err("topics that begin with $ are the server's"),
-            _ => {
-                let acl = self.acl.read().unwrap_or_else(PoisonError::into_inner);
-                let Device { user, client } = &who.device;
-                let allowed =
-                    acl.as_ref().map_or(self.dev, |acl| acl.allows_filter(acl_name(user), client, filter));
-                if allowed { Ok(()) } else { Err("no rule allows it") }
-            }
+            _ if self.acl_filter(who, filter) => Ok(()),
+            _ => Err("no rule allows it"),
         }
     }
 
@@ -290,8 +310,9 @@ impl Policy for House {
             "u" => rest.split('/').next() == Some(me),
             "p" | "owntracks" => is_person(who),
             "dm" | "rpc" | "c" => false,
-            _ if topic.starts_with('$') => me == CANARY,
             _ if who.door == Door::BareClientId => topic == &*who.device.client,
+            SYS => me == CANARY || self.is_admin(who) || self.acl(who, Access::Read, topic),
+            _ if topic.starts_with('$') => false,
             _ => self.acl(who, Access::Read, topic),
         }
     }
@@ -335,12 +356,49 @@ mod tests {
                 let verdict = house.publish(&alice(), denied, b"");
                 assert!(matches!(verdict, PublishVerdict::Denied(_)), "{denied}");
             }
-            for denied in ["u/bob/inbox", "u/+/inbox", "u/#", "$SYS/#", "dm/#"] {
+            for denied in ["u/bob/inbox", "u/+/inbox", "u/#", "$other/#", "dm/#"] {
                 assert!(house.subscribe(&alice(), &filter(denied)).is_err(), "{denied}");
             }
             assert!(house.subscribe(&alice(), &filter("u/alice/inbox")).is_ok());
             assert!(!house.receive(&alice(), "u/bob/notice") && house.receive(&alice(), "u/alice/notice"));
         }
+    }
+
+    #[test]
+    fn what_the_server_tells_of_itself_is_for_admins_and_for_whom_a_rule_that_names_it_lets() {
+        let rules = Acl::parse("topic readwrite #\nuser carol\ntopic read $SYS/broker/uptime\n").unwrap();
+        let house = House::new(Arc::new(MemoryStore::default()), false, Some(rules), true, 1)
+            .with_admins(vec!["alice".into()]);
+        let reads = |name: &str, topic: &str| {
+            let who = who(name, Door::Mqtt);
+            let direct = house.subscribe(&who, &filter(topic)).is_ok();
+            assert_eq!(direct, house.receive(&who, topic), "{name} and {topic}");
+            direct
+        };
+        assert!(reads("alice", "$SYS/broker/uptime") && reads("alice", "$SYS/broker/version"));
+        assert!(reads("carol", "$SYS/broker/uptime") && !reads("carol", "$SYS/broker/version"));
+        assert!(!reads("bob", "$SYS/broker/uptime") && !reads("alice", "$other/x"));
+        // As wide as asked for; what it brings is decided for each message.
+        let wide = |name| house.subscribe(&who(name, Door::Mqtt), &filter("$SYS/#")).is_ok();
+        assert!(wide("alice") && wide("carol") && !wide("bob"));
+        for name in ["alice", "carol"] {
+            let verdict = house.publish(&who(name, Door::Mqtt), "$SYS/broker/uptime", b"0 seconds");
+            assert!(matches!(verdict, PublishVerdict::Denied(_)), "{name}");
+        }
+    }
+
+    #[test]
+    fn in_dev_mode_everybody_reads_it_unless_there_are_rules() {
+        let alice = alice();
+        let subscribe = |house: &House| house.subscribe(&alice, &filter("$SYS/#")).is_ok();
+        let receive = |house: &House| house.receive(&alice, "$SYS/broker/uptime");
+        let rules = House::new(Arc::new(MemoryStore::default()), true, Some(Acl::default()), true, 1);
+        assert!(subscribe(&house(true)) && receive(&house(true)));
+        for closed in [house(false), rules] {
+            assert!(!subscribe(&closed) && !receive(&closed));
+        }
+        let bare = who("alice", Door::BareClientId);
+        assert!(!house(true).receive(&bare, "$SYS/broker/uptime"));
     }
 
     #[test]

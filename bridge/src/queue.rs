@@ -129,7 +129,11 @@ impl Queues {
         let all = |range| Ok::<_, StoreError>(store.scan(range, Order::Forward, usize::MAX)?.into_iter());
         let unreleased = all(keys::inbound_of(&client, 0..=u16::MAX))?.filter_map(packet).collect();
         let released = all(keys::released_of(&client, 0..=u16::MAX))?.filter_map(packet).collect();
-        let waiting = all(keys::queued_of(&client, 0..=u64::MAX))?.count() as u64;
+        let mut waiting = 0;
+        for (_, entry) in all(keys::queued_of(&client, 0..=u64::MAX))? {
+            self.count(entry, true);
+            waiting += 1;
+        }
         let user = ByteString::from(record.user.as_str());
         self.sessions.insert(client.clone(), Session { user: user.clone(), at: None, waiting });
         Ok(RestoredSession {
@@ -197,9 +201,9 @@ impl Queues {
         tx.delete(keys::cursor(&session.user, client));
         self.unindex_all(tx, store, client)?;
         self.sessions.remove(client);
+        self.forget_queue(tx, store, client)?;
         for range in [
             keys::subscriptions_of(client),
-            keys::queued_of(client, 0..=u64::MAX),
             keys::inbound_of(client, 0..=u16::MAX),
             keys::released_of(client, 0..=u16::MAX),
         ] {
@@ -210,6 +214,29 @@ impl Queues {
         }
         tx.delete(keys::queue_head(client));
         tx.delete(keys::session(client));
+        Ok(())
+    }
+
+    fn forget_queue(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        store: &dyn Store,
+        client: &ByteString,
+    ) -> Result<(), StoreError> {
+        let range = keys::queued_of(client, 0..=u64::MAX);
+        let here: Vec<Vec<u8>> = tx.keys_within(&range).cloned().collect();
+        for key in here {
+            if let Some(entry) = tx.get(&key)? {
+                self.count(entry, false);
+            }
+            tx.delete(key);
+        }
+        for (key, entry) in store.scan(range, Order::Forward, usize::MAX)? {
+            if !tx.changes(&key) {
+                self.count(entry, false);
+                tx.delete(key);
+            }
+        }
         Ok(())
     }
 
@@ -329,6 +356,8 @@ impl Queues {
         tx.put_number(key, position);
         let mut entry = BytesMut::new();
         lane::put(&mut entry, &head, Some(message));
+        self.counters.queue_messages.add(1);
+        self.counters.queue_payload_bytes.add(message.payload.len() as u64);
         tx.put(keys::queued(client, position), entry.to_vec());
         if let Some(at) = session.at {
             tx.tell(at.edge, &entry_head(at, position, false, &head), Some(message));
@@ -351,7 +380,8 @@ impl Queues {
         position: u64,
     ) -> Result<(), StoreError> {
         let key = keys::queued(client, position);
-        if tx.get(&key)?.is_some() {
+        if let Some(entry) = tx.get(&key)? {
+            self.count(entry, false);
             tx.delete(key);
             if let Some(session) = self.sessions.get_mut(client) {
                 session.waiting = session.waiting.saturating_sub(1);
@@ -371,6 +401,25 @@ impl Queues {
         self.taken(tx, client, position)?;
         tx.put(keys::released(client, packet_id), Vec::new());
         Ok(())
+    }
+}
+
+impl Queues {
+    /// Keeps the numbers of what waits in all queues.
+    fn count(&self, entry: Vec<u8>, more: bool) {
+        let payload = match lane::take::<QueuedHead>(&mut Bytes::from(entry)) {
+            Ok(Some((_, Some(message)))) => message.payload.len() as u64,
+            // What cannot be read was not counted either.
+            _ => return,
+        };
+        let Counters { queue_messages, queue_payload_bytes, .. } = &*self.counters;
+        if more {
+            queue_messages.add(1);
+            queue_payload_bytes.add(payload);
+        } else {
+            queue_messages.sub(1);
+            queue_payload_bytes.sub(payload);
+        }
     }
 }
 
@@ -422,4 +471,59 @@ pub fn page(
 fn entry_head(at: Place, position: u64, fetched: bool, head: &QueuedHead) -> ToEdge {
     let QueuedHead { qos, retain, ids } = head.clone();
     ToEdge::Entry { at, source: Source::Queue, position, fetched, qos, retain, ids }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    const LIMITS: TopicLimits = TopicLimits { levels: 8, bytes: 100 };
+
+    /// One batch of the committer.
+    fn batch(store: &dyn Store, act: impl FnOnce(&mut Transaction<'_>)) {
+        let mut tx = Transaction::new(store, 0);
+        act(&mut tx);
+        tx.commit().unwrap();
+    }
+
+    fn message(payload: &'static str) -> Message {
+        Message { topic: "a".into(), qos: QoS::AtLeastOnce, payload: payload.into(), ..Message::default() }
+    }
+
+    #[test]
+    fn what_waits_is_counted_until_it_is_taken_or_nobody_s_any_more() {
+        let store = MemoryStore::default();
+        let counters = Arc::<Counters>::default();
+        let waits = |counters: &Counters| (counters.queue_messages.get(), counters.queue_payload_bytes.get());
+        let mut queues = Queues::new(LIMITS, 100, counters.clone());
+        let device = Device { user: "bob".into(), client: "phone".into() };
+        let options = SubscribeOptions { qos: QoS::AtLeastOnce, ..SubscribeOptions::default() };
+        batch(&store, |tx| {
+            queues.open(tx, &store, &device, 60, false).unwrap();
+            queues.subscribe(tx, &device.client, &[("a".into(), options)], None);
+            for payload in ["1", "22", "333"] {
+                queues.enqueue(tx, &message(payload)).unwrap();
+            }
+        });
+        assert_eq!(waits(&counters), (3, 6));
+        // Twice makes no difference.
+        for _ in 0..2 {
+            batch(&store, |tx| queues.taken(tx, &device.client, 2).unwrap());
+        }
+        assert_eq!(waits(&counters), (2, 4));
+
+        let again = Arc::<Counters>::default();
+        Queues::new(LIMITS, 100, again.clone()).restore(&store, 0).unwrap();
+        assert_eq!(waits(&again), (2, 4), "after a restart");
+
+        batch(&store, |tx| {
+            queues.enqueue(tx, &message("4444")).unwrap();
+            queues.taken(tx, &device.client, 1).unwrap();
+            queues.forget(tx, &store, &device.client).unwrap();
+        });
+        assert_eq!(waits(&counters), (0, 0));
+        let left = store.scan(keys::queued_of(&device.client, 0..=u64::MAX), Order::Forward, 9).unwrap();
+        assert!(left.is_empty(), "{left:?}");
+    }
 }

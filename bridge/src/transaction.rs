@@ -123,6 +123,11 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    /// Whether this batch sets a key or takes it away.
+    pub fn changes(&self, key: &[u8]) -> bool {
+        self.writes.contains_key(key)
+    }
+
     /// How many keys change.
     pub fn len(&self) -> usize {
         self.writes.len()

@@ -1,4 +1,4 @@
-//! What the server counts, for `/metrics`.
+//! What the server counts, for `/metrics` and `$SYS`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,16 +22,44 @@ macro_rules! counters {
 counters! {
     /// Connections that are open now.
     connections: "gauge",
+    /// Most connections that were open at the same time.
+    connections_max: "gauge",
     /// Connections that have not logged in yet.
     handshakes: "gauge",
+    /// Connections that were accepted, whatever became of them.
+    sockets_total: "counter",
+    /// CONNECT packets from clients.
+    connects_total: "counter",
     /// Connections that logged in.
     connections_total: "counter",
     /// Connections that were refused.
     connections_refused_total: "counter",
+    /// Sessions, with a connection or without.
+    sessions: "gauge",
+    /// Sessions that ended because their client stayed away too long.
+    sessions_expired_total: "counter",
+    /// Subscriptions of all sessions, without the shared ones.
+    subscriptions: "gauge",
+    /// Shared subscriptions of all sessions.
+    shared_subscriptions: "gauge",
+    /// Bytes from clients.
+    bytes_received_total: "counter",
+    /// Bytes to clients.
+    bytes_sent_total: "counter",
+    /// MQTT packets from clients.
+    packets_received_total: "counter",
+    /// MQTT packets to clients.
+    packets_sent_total: "counter",
     /// PUBLISH packets from clients.
     publishes_received_total: "counter",
+    /// Bytes of their payloads.
+    publish_bytes_received_total: "counter",
     /// PUBLISH packets to clients.
     publishes_sent_total: "counter",
+    /// Bytes of their payloads.
+    publish_bytes_sent_total: "counter",
+    /// QoS 1 and 2 messages that clients have not acknowledged to the end.
+    in_flight: "gauge",
     /// Publishes that were denied.
     publishes_denied_total: "counter",
     /// Retained messages that were refused because there is no room.
@@ -62,6 +90,10 @@ counters! {
     chat_repeats_total: "counter",
     /// Messages queued for persistent sessions.
     queued_messages_total: "counter",
+    /// Messages that wait for persistent sessions.
+    queue_messages: "gauge",
+    /// Bytes of their payloads.
+    queue_payload_bytes: "gauge",
     /// Messages not queued because the queue of a persistent session was full.
     queue_overflows_total: "counter",
     /// Presence changes published.
@@ -83,7 +115,10 @@ pub struct Count(AtomicU64);
 impl Count {
     /// Adds.
     pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
+        // Adding nothing would still take the cache line away from others.
+        if n != 0 {
+            self.0.fetch_add(n, Ordering::Relaxed);
+        }
     }
 
     /// Takes away; for gauges.
@@ -94,6 +129,11 @@ impl Count {
     /// Sets a gauge.
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// Raises it to this value; for the highest value of a gauge.
+    pub fn raise(&self, to: u64) {
+        self.0.fetch_max(to, Ordering::Relaxed);
     }
 
     /// The value.

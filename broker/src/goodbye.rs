@@ -19,6 +19,8 @@ pub enum Goodbye {
     TakenOver,
     /// The server stops.
     ShuttingDown,
+    /// The server stops, and names another one (`server.redirect`).
+    UseAnotherServer,
     /// The client reads so slowly that what waits for it exceeds its bound.
     SlowReader,
     /// An operator, or a change of rights, ended it.
@@ -47,6 +49,7 @@ impl Goodbye {
             Goodbye::KeepAlive => Some(0x8d),
             Goodbye::TakenOver => Some(0x8e),
             Goodbye::ShuttingDown => Some(0x8b),
+            Goodbye::UseAnotherServer => Some(0x9c),
             Goodbye::SlowReader => Some(0x97),
             Goodbye::Administrative => Some(0x98),
             Goodbye::Busy => Some(0x89),
@@ -67,6 +70,7 @@ impl Goodbye {
             Goodbye::KeepAlive => "nothing was heard for one and a half times the keep-alive",
             Goodbye::TakenOver => "the same client id connected again",
             Goodbye::ShuttingDown => "server shutting down",
+            Goodbye::UseAnotherServer => "server shutting down, use the other one",
             Goodbye::SlowReader => "the client reads too slowly",
             Goodbye::Administrative => "ended by an operator",
             Goodbye::Busy => "the server is busy",
@@ -84,6 +88,7 @@ impl Goodbye {
             Goodbye::LinkLost
                 | Goodbye::KeepAlive
                 | Goodbye::ShuttingDown
+                | Goodbye::UseAnotherServer
                 | Goodbye::SlowReader
                 | Goodbye::Busy
         )

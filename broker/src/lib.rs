@@ -16,6 +16,8 @@ pub mod session;
 pub mod settings;
 pub mod shared;
 pub mod spine;
+pub mod sys;
+pub mod tally;
 pub mod topic;
 pub mod trie;
 pub mod websocket;

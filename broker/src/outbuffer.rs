@@ -5,6 +5,8 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::tally::Sent;
+
 /// Payloads from this size on are shared between receivers; smaller ones are cheaper to copy than to count.
 const SHARE_FROM: usize = 2048;
 
@@ -17,12 +19,32 @@ pub struct OutBuffer {
     sealed: VecDeque<Bytes>,
     sealed_len: usize,
     tail: BytesMut,
+    sent: Sent,
 }
 
 impl OutBuffer {
-    /// Where small packets are encoded to.
-    pub fn tail(&mut self) -> &mut BytesMut {
+    /// Where the next packet is encoded to.
+    pub fn packet(&mut self) -> &mut BytesMut {
+        self.sent.packets += 1;
         &mut self.tail
+    }
+
+    /// Where the next PUBLISH is encoded to; its payload is pushed behind it.
+    pub fn publish(&mut self, payload_bytes: usize) -> &mut BytesMut {
+        self.sent.publishes += 1;
+        self.sent.payload_bytes += payload_bytes;
+        self.packet()
+    }
+
+    /// Takes back the last packet, if it has no payload: everything behind `len` bytes.
+    pub fn take_back(&mut self, len: usize) {
+        self.sent.packets -= 1;
+        self.tail.truncate(len.saturating_sub(self.sealed_len));
+    }
+
+    /// What went in, and how many bytes went out, since this was last asked.
+    pub fn take_sent(&mut self) -> Sent {
+        std::mem::take(&mut self.sent)
     }
 
     /// Appends a payload, shared if that is worth it.
@@ -58,6 +80,7 @@ impl OutBuffer {
 
     /// Takes away what was written.
     pub fn advance(&mut self, mut written: usize) {
+        self.sent.bytes += written;
         while let Some(front) = self.sealed.front_mut() {
             let step = written.min(front.len());
             front.advance(step);
@@ -86,7 +109,7 @@ impl OutBuffer {
     /// Gives memory back once there is nothing to write.
     pub fn release(&mut self) {
         if self.is_empty() {
-            *self = OutBuffer::default();
+            *self = OutBuffer { sent: self.sent, ..OutBuffer::default() };
         }
     }
 

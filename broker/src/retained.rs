@@ -1,6 +1,6 @@
 //! Retained messages (MQTT 5 §3.3.1.3), shared by all edges; the bridge keeps them on disk.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ahash::RandomState;
@@ -30,12 +30,26 @@ pub struct RetainedLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetainedFull;
 
+/// How much is retained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RetainedSize {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes as [`RetainedLimits`] counts them.
+    pub bytes: usize,
+    /// Bytes of the payloads alone.
+    pub payload_bytes: usize,
+}
+
 #[derive(Debug, Default)]
 struct Tree {
     root: Node,
-    messages: usize,
-    bytes: usize,
+    /// What the server says of itself (`$SYS`): neither limited nor counted nor on disk.
+    own: Node,
+    size: RetainedSize,
     stamp: u64,
+    /// When each message that expires does so.
+    deadlines: BTreeSet<(Millis, ByteString)>,
 }
 
 #[derive(Debug, Default)]
@@ -54,60 +68,110 @@ impl Retained {
     /// which messages were retained here is the order that counts, whichever reaches the disk first.
     pub fn set(&self, message: &Message) -> Result<u64, RetainedFull> {
         let mut tree = self.tree.write().unwrap_or_else(PoisonError::into_inner);
-        let stamp = tree.stamp + 1;
         if message.payload.is_empty() {
-            if let Some(old) = tree.root.remove(Some(&message.topic)) {
-                tree.messages -= 1;
-                tree.bytes -= old.encoded_len();
-            }
-            tree.stamp = stamp;
-            return Ok(stamp);
+            return Ok(tree.clear(&message.topic));
         }
-        let size = message.encoded_len();
-        let old_size = tree.root.find(&message.topic).map(|old| old.encoded_len());
-        let bytes = tree.bytes + size - old_size.unwrap_or(0);
-        let messages = tree.messages + usize::from(old_size.is_none());
+        let old = tree.root.find(&message.topic).map(|old| old.encoded_len());
+        let bytes = tree.size.bytes + message.encoded_len() - old.unwrap_or(0);
+        let messages = tree.size.messages + usize::from(old.is_none());
         if bytes > self.limits.bytes || messages > self.limits.messages {
             return Err(RetainedFull);
         }
-        (tree.bytes, tree.messages) = (bytes, messages);
-        tree.root.insert(&message.topic, Arc::new(message.compact()));
-        tree.stamp = stamp;
-        Ok(stamp)
+        Ok(tree.put(Arc::new(message.compact())))
+    }
+
+    /// Retains what the server says of itself; limits do not apply, and [`Retained::size`] does not count it.
+    pub fn set_own(&self, message: Arc<Message>) {
+        self.tree.write().unwrap_or_else(PoisonError::into_inner).own.insert(message);
+    }
+
+    /// Takes away messages that have expired, at most so many. Gives back their topics with the stamps of the removals,
+    /// as if each had been cleared by [`Retained::set`].
+    pub fn sweep(&self, now: Millis, most: usize) -> Vec<(ByteString, u64)> {
+        // Mostly nothing is due, which is known without keeping anybody out.
+        let is_due = |tree: &Tree| tree.deadlines.first().is_some_and(|(at, _)| *at <= now);
+        if !is_due(&self.tree.read().unwrap_or_else(PoisonError::into_inner)) {
+            return Vec::new();
+        }
+        let mut tree = self.tree.write().unwrap_or_else(PoisonError::into_inner);
+        let due = tree.deadlines.iter().take_while(|(at, _)| *at <= now).take(most);
+        let topics: Vec<_> = due.map(|(_, topic)| topic.clone()).collect();
+        topics.into_iter().map(|topic| (topic.clone(), tree.clear(&topic))).collect()
     }
 
     /// All messages whose topic matches, without the expired ones.
     pub fn matching(&self, filter: &str, now: Millis) -> Vec<Arc<Message>> {
         let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
-        if has_wildcard(filter) {
-            tree.root.matching(Some(filter), true, &mut found);
-        } else {
-            found.extend(tree.root.find(filter).cloned());
+        for root in [&tree.root, &tree.own] {
+            if has_wildcard(filter) {
+                root.matching(Some(filter), true, &mut found);
+            } else {
+                found.extend(root.find(filter).cloned());
+            }
         }
         found.retain(|message| !message.is_expired(now));
         found
     }
 
-    /// How many messages and bytes are retained.
-    pub fn size(&self) -> (usize, usize) {
-        let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
-        (tree.messages, tree.bytes)
+    /// How much is retained.
+    pub fn size(&self) -> RetainedSize {
+        self.tree.read().unwrap_or_else(PoisonError::into_inner).size
+    }
+}
+
+impl Tree {
+    fn put(&mut self, message: Arc<Message>) -> u64 {
+        if let Some(old) = self.root.insert(message.clone()) {
+            self.count(&old, false);
+        }
+        self.count(&message, true);
+        self.stamp += 1;
+        self.stamp
+    }
+
+    fn clear(&mut self, topic: &str) -> u64 {
+        if let Some(old) = self.root.remove(Some(topic)) {
+            self.count(&old, false);
+        }
+        self.stamp += 1;
+        self.stamp
+    }
+
+    fn count(&mut self, message: &Message, more: bool) {
+        let (bytes, payload) = (message.encoded_len(), message.payload.len());
+        let size = &mut self.size;
+        if more {
+            size.messages += 1;
+            size.bytes += bytes;
+            size.payload_bytes += payload;
+        } else {
+            size.messages -= 1;
+            size.bytes -= bytes;
+            size.payload_bytes -= payload;
+        }
+        let Some(at) = message.expires else { return };
+        let deadline = (at, message.topic.clone());
+        if more {
+            self.deadlines.insert(deadline)
+        } else {
+            self.deadlines.remove(&deadline)
+        };
     }
 }
 
 impl Node {
-    fn insert(&mut self, topic: &str, message: Arc<Message>) {
+    /// Gives back what was there before.
+    fn insert(&mut self, message: Arc<Message>) -> Option<Arc<Message>> {
         let mut node = self;
-        for level in topic.split('/') {
+        for level in message.topic.split('/') {
             if !node.children.contains_key(level) {
                 node.children.insert(level.into(), Node::default());
             }
             // Present: it was put there just above.
-            let Some(child) = node.children.get_mut(level) else { return };
-            node = child;
+            node = node.children.get_mut(level)?;
         }
-        node.message = Some(message);
+        node.message.replace(message)
     }
 
     fn find(&self, topic: &str) -> Option<&Arc<Message>> {
@@ -202,7 +266,7 @@ mod tests {
             got.sort();
             want.sort();
             prop_assert_eq!(got, want);
-            prop_assert_eq!(retained.size().0, topics.len());
+            prop_assert_eq!(retained.size().messages, topics.len());
         }
     }
 
@@ -213,7 +277,7 @@ mod tests {
         assert_eq!(retained.set(&message("b", "1")), Err(RetainedFull));
         assert_eq!(retained.set(&message("a", "22")), Ok(2));
         assert_eq!(retained.set(&message("a", "")), Ok(3));
-        assert_eq!(retained.size(), (0, 0));
+        assert_eq!(retained.size(), RetainedSize::default());
         assert_eq!(retained.set(&message("b", "1")), Ok(4));
     }
 
@@ -223,5 +287,55 @@ mod tests {
         retained.set(&Message { expires: Some(10), ..message("a", "1") }).unwrap();
         assert_eq!(retained.matching("a", 9).len(), 1);
         assert_eq!(retained.matching("#", 10).len(), 0);
+    }
+
+    #[test]
+    fn expired_messages_give_their_place_back_a_few_at_a_time() {
+        let retained = Retained::new(RetainedLimits { messages: 3, bytes: 10_000 });
+        for (topic, expires) in [("a", Some(20)), ("b", Some(10)), ("c", None)] {
+            retained.set(&Message { expires, ..message(topic, "1") }).unwrap();
+        }
+        assert_eq!(retained.set(&message("d", "1")), Err(RetainedFull));
+        assert_eq!(retained.sweep(9, 10), []);
+        assert_eq!(retained.sweep(20, 1), [("b".into(), 4)]);
+        assert_eq!(retained.sweep(20, 1), [("a".into(), 5)]);
+        assert_eq!(retained.sweep(Millis::MAX, 10), []);
+        assert_eq!((retained.size().messages, retained.set(&message("d", "1"))), (1, Ok(6)));
+    }
+
+    #[test]
+    fn what_replaces_a_message_that_expires_does_not_expire_with_it() {
+        let retained = retained();
+        let expiring = |at| Message { expires: Some(at), ..message("a", "1") };
+        for (last, swept) in [
+            (expiring(5), 1),
+            (expiring(10), 1),
+            (expiring(30), 0),
+            (message("a", "2"), 0),
+            (message("a", ""), 0),
+        ] {
+            retained.set(&expiring(10)).unwrap();
+            retained.set(&last).unwrap();
+            assert_eq!(retained.sweep(20, 10).len(), swept, "{last:?}");
+            retained.set(&message("a", "")).unwrap();
+            assert_eq!(retained.size(), RetainedSize::default());
+            assert_eq!(retained.sweep(Millis::MAX, 10), [], "{last:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_says_of_itself_takes_nobody_s_place() {
+        let retained = Retained::new(RetainedLimits { messages: 1, bytes: 1000 });
+        for payload in ["1", "2"] {
+            retained.set_own(Arc::new(message("$SYS/broker/uptime", payload)));
+        }
+        assert_eq!(retained.size(), RetainedSize::default());
+        assert_eq!(retained.set(&message("a", "1")), Ok(1));
+        let found =
+            |filter| retained.matching(filter, 0).iter().map(|m| m.payload.clone()).collect::<Vec<_>>();
+        assert_eq!(found("$SYS/#"), ["2"]);
+        assert_eq!(found("$SYS/broker/uptime"), ["2"]);
+        assert_eq!(found("#"), ["1"]);
+        assert!(found("+/broker/uptime").is_empty());
     }
 }

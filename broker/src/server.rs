@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::edge::{self, EdgeParts, Listener, Mail};
+use crate::edge::{self, EdgeParts, Listener, Mail, SysTopics};
 use crate::policy::Door;
 use crate::session::RestoredSession;
 use crate::shared::Shared;
@@ -93,6 +93,8 @@ impl Broker {
         for session in restored {
             homes[usize::from(shared.home_of(&session.device.client))].push(session);
         }
+        // One edge speaks for all.
+        let mut sys = SysTopics::start(shared);
         let mut threads = Vec::new();
         let together = Arc::new(Barrier::new(spine.len()));
         for (id, ((spine, inbox), restored)) in spine.into_iter().zip(boxes).zip(homes).enumerate() {
@@ -108,6 +110,7 @@ impl Broker {
                 listeners: listeners.collect::<Result<_, _>>()?,
                 restored,
                 together: together.clone(),
+                sys: sys.take(),
             };
             let died = died.clone();
             let body = move || edge::run(parts).inspect_err(|error| died(error.clone()));

@@ -51,6 +51,10 @@ pub struct Settings {
     pub retained: RetainedLimits,
     /// The spine.
     pub spine: SpineSettings,
+    /// Between two refreshes of what the server says of itself on `$SYS`.
+    pub sys_interval: Option<Duration>,
+    /// What MQTT 5 clients are told to use in place of a server that stops (§4.11).
+    pub redirect: Option<String>,
 }
 
 /// A route names edges by the bits of a number.
@@ -97,6 +101,8 @@ impl Settings {
                 heartbeat: config.spine.heartbeat,
                 stall: config.spine.stall,
             },
+            sys_interval: config.server.sys_interval,
+            redirect: config.server.redirect.clone(),
         }
     }
 }

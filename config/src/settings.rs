@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use crate::kind::{Address, Bytes, Choice, Choices, Count, FilePath, Flag, Many, Maybe, Span};
 use crate::table::settings;
-use crate::word::{Secret, Url, Word, check_log_filter, check_origin, check_path};
+use crate::word::{
+    Secret, Url, Word, check_host_port, check_log_filter, check_origin, check_path, check_user,
+};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -175,6 +177,9 @@ settings! {
     acl: Acl {
         /// The file with the rules; off = the built-in rules only.
         file: Option<PathBuf> = None, Maybe(FilePath);
+        /// Users who may read what the server tells of itself on `$SYS/#`; a rule of the file that names `$SYS`
+        /// lets others do so too.
+        admins: Vec<String> = Vec::new(), Many(Word("the name of a user", check_user));
     }
 
     /// How long things are kept; what goes leaves a gap that clients see in `n` or `seq`.
@@ -219,6 +224,10 @@ settings! {
         edges: usize = 0, Count(0, 1024);
         /// Time to say goodbye to everybody when the server is told to stop.
         grace: Duration = secs(10), Span(millis(0), secs(10 * MINUTE));
+        /// Time between two refreshes of `$SYS/broker/...`; off = nothing is told there.
+        sys_interval: Option<Duration> = Some(secs(10)), Maybe(Span(millis(100), secs(HOUR)));
+        /// Another server, which MQTT 5 clients are told to use when this one stops.
+        redirect: Option<String> = None, Maybe(Word("a host and port such as \"mqtt.example:1883\"", check_host_port));
     }
 
     /// What is written to standard error.

@@ -81,6 +81,21 @@ pub(crate) fn check_origin(text: &str) -> bool {
     is_http_url(text) && !host.contains(odd) && !text.chars().any(|c| c.is_ascii_uppercase())
 }
 
+/// A host name or numeric address, and a port; an IPv6 address stands in brackets.
+pub(crate) fn check_host_port(text: &str) -> bool {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let is_v6 = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
+    let is_name = !host.is_empty() && !host.contains(['[', ']', ':']);
+    let is_plain = host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c));
+    (is_v6 || is_name) && is_plain && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// The name of a user, as accounts have it: one topic level of at most 64 bytes.
+pub(crate) fn check_user(text: &str) -> bool {
+    let bad = |c: char| matches!(c, '/' | '+' | '#' | '~') || c.is_control();
+    (1..=64).contains(&text.len()) && !text.starts_with('$') && !text.contains(bad)
+}
+
 /// A filter of `tracing`, less the form that bites: a bare word must be a level, or a mistyped level would be
 /// taken for the name of a module and silence everything else.
 pub(crate) fn check_log_filter(text: &str) -> bool {
@@ -145,6 +160,26 @@ mod tests {
         }
         for bad in ["", "inof", "info,", "hubbub_broker", "hubbub_broker=loud", "=info"] {
             assert!(!check_log_filter(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn users_are_named_as_accounts_are() {
+        assert!(check_user("alice") && check_user("小明") && check_user("o'neil the 2nd"));
+        for bad in ["", "~anonymous", "a/b", "+", "#", "$SYS", "a\n", &"x".repeat(65)] {
+            assert!(!check_user(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn another_server_is_a_host_and_a_port() {
+        for good in ["mqtt.example:1883", "10.0.0.2:8883", "[::1]:1883", "other-host:1"] {
+            assert!(check_host_port(good), "{good}");
+        }
+        for bad in
+            ["", "mqtt.example", ":1883", "a:0", "a:65536", "a:b", "::1:1883", "[]:1", "a b:1", "mqtt://a:1"]
+        {
+            assert!(!check_host_port(bad), "{bad}");
         }
     }
 

@@ -219,7 +219,7 @@ impl Hub {
     }
 
     /// Asks it to stop (SIGTERM) without waiting.
-    pub fn is_told_to_stop(&mut self) {
+    pub fn is_told_to_stop(&self) {
         tool::succeeds(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
     }
 

@@ -27,6 +27,8 @@ const PURE: &[&str] = &[
     "broker/src/retained",
     "broker/src/routes",
     "broker/src/session",
+    "broker/src/sys",
+    "broker/src/tally",
     "broker/src/topic",
     "broker/src/trie",
     "bridge/src/acl",

@@ -14,6 +14,7 @@ use tokio::task::spawn_local;
 use super::link;
 use crate::codec::encode;
 use crate::codec::{CodecError, Connect, Decoder, Packet, Version};
+use crate::counters::Counters;
 use crate::policy::{Door, Identity, LoginRefusal, LoginRequest};
 use crate::shared::Shared;
 use crate::topic;
@@ -70,7 +71,8 @@ pub async fn receive(
 ) -> Option<Arrival> {
     let websocket = (door == Door::WebSocket).then(|| Box::new(WebSocket::new(shared.settings.door.clone())));
     let decoder = Decoder::new(shared.settings.before_login);
-    let mut newcomer = Newcomer { stream, websocket, decoder, raw: BytesMut::new(), plain: BytesMut::new() };
+    let (raw, plain, counters) = (BytesMut::new(), BytesMut::new(), shared.counters.clone());
+    let mut newcomer = Newcomer { stream, websocket, decoder, raw, plain, counters };
     let outcome = newcomer.connect().await;
     match outcome {
         Ok(connect) => newcomer.enter(connect, peer, door, &shared).await,
@@ -92,6 +94,7 @@ struct Newcomer {
     decoder: Decoder,
     raw: BytesMut,
     plain: BytesMut,
+    counters: Arc<Counters>,
 }
 
 #[derive(Debug)]
@@ -114,7 +117,10 @@ enum Refusal {
 impl Newcomer {
     async fn connect(&mut self) -> Result<Box<Connect>, NoConnect> {
         match self.packet().await? {
-            Packet::Connect(connect) => Ok(connect),
+            Packet::Connect(connect) => {
+                self.counters.connects_total.add(1);
+                Ok(connect)
+            }
             _ => Err(NoConnect::Silent),
         }
     }
@@ -125,7 +131,10 @@ impl Newcomer {
             let decoded = self.decoder.decode(&mut bytes).map_err(NoConnect::Codec)?;
             self.plain = BytesMut::from(&bytes[..]);
             match decoded {
-                Some(packet) => return Ok(packet),
+                Some(packet) => {
+                    self.counters.packets_received_total.add(1);
+                    return Ok(packet);
+                }
                 None => self.read().await?,
             }
         }
@@ -136,7 +145,7 @@ impl Newcomer {
         self.raw.reserve(1024);
         match self.stream.try_read_buf(&mut self.raw) {
             Ok(0) => return Err(NoConnect::Silent),
-            Ok(_) => {}
+            Ok(count) => self.counters.bytes_received_total.add(count as u64),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
             Err(_) => return Err(NoConnect::Silent),
         }
@@ -147,6 +156,7 @@ impl Newcomer {
         let received = websocket.receive(&self.raw.split(), &mut self.plain);
         let reply = websocket.take_output();
         self.stream.write_all(&reply).await.map_err(|_| NoConnect::Silent)?;
+        self.counters.bytes_sent_total.add(reply.len() as u64);
         match received {
             // What came before the end still counts.
             Err(_) if !self.plain.is_empty() => Ok(()),
@@ -225,7 +235,9 @@ impl Newcomer {
             }
             // A level above 5 gets the answer of 5, others that of 3.1.1 (§3.1.2.2 of both). With the highest bit set it
             // is a bridge of Mosquitto, which tries again as a plain client when 3.1.1 refuses.
-            (_, CodecError::UnsupportedVersion(6..=0x7f)) => self.refuse(Version::V5, 0x84, "", None).await,
+            (_, CodecError::UnsupportedVersion(6..=0x7f)) => {
+                self.refuse(Version::V5, 0x84, error.what(), None).await
+            }
             (_, CodecError::UnsupportedVersion(_)) => self.refuse(Version::V311, 0x84, "", None).await,
             _ => {}
         }
@@ -251,7 +263,10 @@ impl Newcomer {
             }
             None => bytes,
         };
-        self.stream.write_all(&bytes).await
+        self.stream.write_all(&bytes).await?;
+        self.counters.packets_sent_total.add(1);
+        self.counters.bytes_sent_total.add(bytes.len() as u64);
+        Ok(())
     }
 
     /// Who it is, and what CONNACK has to say in the words of the authentication method.

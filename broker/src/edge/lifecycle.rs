@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
@@ -14,11 +15,13 @@ use super::{Arrival, Edge, Slot, Timer};
 use crate::clock::Millis;
 use crate::codec::encode::{self, ConnAck, ConnAckProperties};
 use crate::codec::{Connect, QoS, Version, Will};
+use crate::counters::Counters;
 use crate::goodbye::Goodbye;
 use crate::lane::{Ending, Place, Source, ToBridge};
 use crate::outbuffer::OutBuffer;
 use crate::policy::{Identity, PublishVerdict};
 use crate::session::{RestoredSession, RestoredWill, Session, Wire};
+use crate::tally::Tally;
 
 /// What CONNACK tells a client besides the settings.
 struct Welcome {
@@ -87,8 +90,8 @@ impl Edge {
         self.shared.counters.connections_refused_total.add(1);
         tracing::info!(client = %connect.client_id, code, reason, "client refused");
         let max = connect.properties.maximum_packet_size;
-        encode::refusal(link.out.tail(), connect.version, code, reason, max);
-        linger(link, false);
+        encode::refusal(link.out.packet(), connect.version, code, reason, max);
+        linger(link, false, self.shared.counters.clone());
     }
 
     /// A client id belongs to the user who first used it, as long as there is a session of it.
@@ -148,7 +151,11 @@ impl Edge {
             ..ConnAckProperties::default()
         };
         let session_present = welcome.session_present;
-        encode::connack(link.out.tail(), connect.version, &ConnAck { session_present, code: 0, properties });
+        encode::connack(
+            link.out.packet(),
+            connect.version,
+            &ConnAck { session_present, code: 0, properties },
+        );
     }
 
     fn begin(&mut self, link: Link, connect: &Connect, identity: Identity, expiry: u32) -> u32 {
@@ -175,7 +182,9 @@ impl Edge {
             armed: [None; 3],
             after_suback: Vec::new(),
             retained: VecDeque::new(),
+            in_flight: 0,
         };
+        self.shared.counters.sessions.add(1);
         let slot = self.slots.insert(slot) as u32;
         self.clients.insert(client, slot);
         slot
@@ -213,6 +222,7 @@ impl Edge {
         for text in &refused {
             if let Some(old) = self.slots[slot as usize].session.subscriptions.remove(text) {
                 tracing::info!(client = %self.slots[slot as usize].identity.device.client, %text, "subscription ended, not allowed any more");
+                self.count_subscription(&old, false);
                 self.index_durable(&old, false);
             }
         }
@@ -237,7 +247,9 @@ impl Edge {
             self.tell_bridge(&ToBridge::Attach { at, device, source, qos, persistent }, None);
         }
         self.refresh_inbox(slot);
-        self.shared.counters.connections.add(1);
+        let counters = &self.shared.counters;
+        counters.connections.add(1);
+        counters.connections_max.raise(counters.connections.get());
         self.set_keep_alive(slot);
         self.mark_dirty(slot);
     }
@@ -297,12 +309,14 @@ impl Edge {
         let concerns_bridge = self.concerns_bridge(slot);
         let Some(entry) = self.slots.get_mut(slot as usize) else { return };
         let Some(mut link) = entry.link.take() else { return };
-        entry.session.say_goodbye(goodbye, &mut link.out);
+        let redirect = self.shared.settings.redirect.as_deref();
+        let other = redirect.filter(|_| goodbye == Goodbye::UseAnotherServer);
+        entry.session.say_goodbye(goodbye, other, &mut link.out);
         entry.after_suback.clear();
         entry.retained.clear();
         let client_is_done =
             matches!(goodbye, Goodbye::ByClient | Goodbye::ByClientWithWill | Goodbye::LinkLost);
-        linger(link, client_is_done);
+        linger(link, client_is_done, self.shared.counters.clone());
         self.shared.counters.connections.sub(1);
         // DISCONNECT may have asked for more than there is (§3.14.2.2.2).
         entry.session.expiry = entry.session.expiry.min(self.shared.settings.expiry_max);
@@ -313,6 +327,7 @@ impl Edge {
         let will = entry.session.will.take();
         let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
         entry.session.suspend();
+        self.tally.in_flight(&mut entry.in_flight, entry.session.in_flight());
         for subscription in &subscriptions {
             self.index_live(slot, subscription, false, false);
         }
@@ -383,7 +398,12 @@ impl Edge {
     /// Ends a session that has no connection.
     pub(super) fn remove(&mut self, slot: u32) {
         self.fire_will(slot);
-        let entry = self.slots.remove(slot as usize);
+        let mut entry = self.slots.remove(slot as usize);
+        self.tally.in_flight(&mut entry.in_flight, 0);
+        self.shared.counters.sessions.sub(1);
+        for subscription in entry.session.subscriptions.values() {
+            self.count_subscription(subscription, false);
+        }
         let device = entry.identity.device;
         self.clients.remove(&device.client);
         // One that never outlived a connection left nothing with the bridge.
@@ -412,8 +432,11 @@ impl Edge {
         let subscriptions: Vec<_> =
             self.slots[slot as usize].session.subscriptions.values().cloned().collect();
         for subscription in &subscriptions {
+            self.count_subscription(subscription, true);
             self.index_durable(subscription, true);
         }
+        let entry = &mut self.slots[slot as usize];
+        self.tally.in_flight(&mut entry.in_flight, entry.session.in_flight());
         self.schedule_expiry(slot, ended_at);
     }
 
@@ -451,7 +474,10 @@ impl Edge {
         match due {
             Some(due) if due > now => self.arm(slot, due, timer),
             Some(_) if timer == Timer::Will => self.fire_will(slot),
-            Some(_) => self.remove(slot),
+            Some(_) => {
+                self.shared.counters.sessions_expired_total.add(1);
+                self.remove(slot);
+            }
             None => {}
         }
     }
@@ -480,7 +506,11 @@ impl Edge {
     /// The server stops: everybody hears it.
     pub(super) fn end_all(&mut self) {
         let slots: Vec<u32> = self.slots.iter().map(|(slot, _)| slot as u32).collect();
-        slots.into_iter().for_each(|slot| self.end(slot, Goodbye::ShuttingDown));
+        let goodbye = match self.shared.settings.redirect {
+            Some(_) => Goodbye::UseAnotherServer,
+            None => Goodbye::ShuttingDown,
+        };
+        slots.into_iter().for_each(|slot| self.end(slot, goodbye));
     }
 }
 
@@ -492,7 +522,7 @@ fn ending(goodbye: Goodbye) -> Ending {
             Ending::Lost
         }
         // The client did not choose to go, and will be back if it can.
-        Goodbye::ShuttingDown | Goodbye::Busy | Goodbye::Internal => Ending::Lost,
+        Goodbye::ShuttingDown | Goodbye::UseAnotherServer | Goodbye::Busy | Goodbye::Internal => Ending::Lost,
         Goodbye::Malformed(..)
         | Goodbye::ReceiveMaximum
         | Goodbye::AnswerTooLarge
@@ -504,16 +534,22 @@ fn ending(goodbye: Goodbye) -> Ending {
 
 /// Lets the last bytes leave, then closes the socket. A client that did not choose to go may still be sending; closing
 /// at once would reset the connection, and it would not read why.
-fn linger(mut link: Link, client_is_done: bool) {
+fn linger(mut link: Link, client_is_done: bool, counters: Arc<Counters>) {
     // A socket that fails here is closed below like any other.
     let _ = link.flush();
+    let mut last = Tally::default();
+    last.sent(link.take_sent());
     let (stream, mut out) = link.into_rest();
-    if client_is_done && is_written(&stream, &mut out) {
+    let written = client_is_done && is_written(&stream, &mut out);
+    last.sent(out.take_sent());
+    last.settle(&counters);
+    if written {
         return shut(&stream);
     }
     tokio::task::spawn_local(async move {
         let _ = tokio::time::timeout(LINGER, async {
             while !is_written(&stream, &mut out) && stream.writable().await.is_ok() {}
+            counters.bytes_sent_total.add(out.take_sent().bytes as u64);
             // It may be closed already.
             let _ = socket2::SockRef::from(&*stream).shutdown(std::net::Shutdown::Write);
             link::drain(&stream).await;

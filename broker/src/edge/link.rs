@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use super::authenticate::Agreed;
 use crate::codec::{CodecError, Decoder, Packet, decode};
 use crate::outbuffer::{OutBuffer, SLICES};
+use crate::tally::Sent;
 use crate::websocket::{WebSocket, WebSocketError};
 
 /// How long the last bytes of a connection may take to leave, and to be read by the client.
@@ -134,6 +135,13 @@ impl Link {
         }
         let out = if self.websocket.is_some() { &mut self.framed } else { &mut self.out };
         write(&self.stream, out)
+    }
+
+    /// What was sent since this was last asked.
+    pub fn take_sent(&mut self) -> Sent {
+        let (packets, bytes) = (self.out.take_sent(), self.framed.take_sent().bytes);
+        // What a WebSocket writes are frames; without one they are the packets.
+        Sent { bytes: packets.bytes + bytes, ..packets }
     }
 
     /// Bytes that wait.

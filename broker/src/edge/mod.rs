@@ -12,6 +12,7 @@ mod publish;
 mod run;
 mod spine_in;
 mod subscribe;
+mod sys;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -36,10 +37,12 @@ use crate::routes::Route;
 use crate::session::{Command, Outcome, Session, Wire};
 use crate::shared::Shared;
 use crate::spine::{Lane, SpineError, SpineTx};
+use crate::tally::Tally;
 use crate::trie::Trie;
 
 pub use handshake::Arrival;
 pub use run::{EdgeParts, Listener, Mail, run};
+pub use sys::SysTopics;
 
 use authenticate::Check;
 use link::{Link, Next};
@@ -77,6 +80,9 @@ pub(crate) struct Edge {
     /// Messages of authentications on their way to the policy.
     checks: Vec<Check>,
     fatal: Option<SpineError>,
+    tally: Tally,
+    /// On one edge, which speaks for the server.
+    sys: Option<Box<SysTopics>>,
 }
 
 /// A session and, while there is one, its connection.
@@ -99,6 +105,8 @@ struct Slot {
     after_suback: Vec<(u64, Vec<ForSubscriber>)>,
     /// Retained messages that follow as the out buffer is drained, however many there are.
     retained: VecDeque<ForSubscriber>,
+    /// Messages in flight when they were last counted.
+    in_flight: u32,
 }
 
 /// A retained message on its way to a new subscription.
@@ -190,7 +198,8 @@ impl Edge {
         }
         match stream.try_read_buf(&mut self.read_buffer) {
             Ok(0) => self.end(slot, Goodbye::LinkLost),
-            Ok(_) => {
+            Ok(count) => {
+                self.tally.bytes_received += count as u64;
                 let raw = self.read_buffer.split().freeze();
                 self.handle_raw(slot, number, raw);
                 return Turn::Again;
@@ -251,6 +260,7 @@ impl Edge {
             let Some(link) = self.link(slot, number) else { return };
             match link.next(&mut bytes) {
                 Ok(Next::Packet(packet)) => {
+                    self.tally.received(&packet);
                     self.with_session(slot, |session, wire| session.handle_packet(packet, now, wire));
                 }
                 Ok(Next::Incomplete) => return,
@@ -375,12 +385,16 @@ impl Edge {
 
     fn flush_one(&mut self, slot: u32) -> Option<(u32, u64, Rc<TcpStream>)> {
         let limit = self.shared.settings.outbound_bytes;
-        let link = self.slots.get_mut(slot as usize)?.link.as_mut()?;
+        let entry = self.slots.get_mut(slot as usize)?;
+        let link = entry.link.as_mut()?;
         link.dirty = false;
         if link.held.is_some() {
             return None;
         }
-        match link.flush() {
+        let flushed = link.flush();
+        self.tally.sent(link.take_sent());
+        self.tally.in_flight(&mut entry.in_flight, entry.session.in_flight());
+        match flushed {
             Ok(true) => {
                 self.drained(slot);
                 None
@@ -405,9 +419,11 @@ impl Edge {
     /// The socket of a blocked connection takes bytes again; `false` once there is nothing left to do.
     fn write_turn(&mut self, slot: u32, number: u64) -> bool {
         let Some(link) = self.link(slot, number) else { return false };
-        match link.flush() {
+        let (flushed, sent) = (link.flush(), link.take_sent());
+        link.blocked &= !matches!(flushed, Ok(true));
+        self.tally.sent(sent);
+        match flushed {
             Ok(true) => {
-                link.blocked = false;
                 self.resume.notify_waiters();
                 self.drained(slot);
                 false

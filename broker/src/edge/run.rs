@@ -13,12 +13,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 
+use super::sys::SysTopics;
 use super::{Arrival, Batches, Edge, Turn, authenticate, handshake};
 use crate::policy::Door;
 use crate::routes::Route;
 use crate::session::RestoredSession;
 use crate::shared::Shared;
 use crate::spine::{End, SpineError, SpineRx};
+use crate::tally::Tally;
 use crate::trie::Trie;
 
 /// How exact keep-alive, expiry and will delay are; all of them count in seconds.
@@ -64,6 +66,8 @@ pub struct EdgeParts {
     pub restored: Vec<RestoredSession>,
     /// Where the edges wait for each other until all have their sessions.
     pub together: Arc<Barrier>,
+    /// What it tells of the server, if it is the one that does.
+    pub sys: Option<SysTopics>,
 }
 
 /// Runs an edge on this thread until it is stopped or the spine is dead.
@@ -76,8 +80,8 @@ pub fn run(parts: EdgeParts) -> Result<(), SpineError> {
 }
 
 async fn live(parts: EdgeParts) -> Result<(), SpineError> {
-    let EdgeParts { id, shared, spine, mut mail, edges, listeners, restored, together } = parts;
-    let edge = Rc::new(RefCell::new(Edge::new(id, shared.clone(), spine.tx)));
+    let EdgeParts { id, shared, spine, mut mail, edges, listeners, restored, together, sys } = parts;
+    let edge = Rc::new(RefCell::new(Edge::new(id, shared.clone(), spine.tx, sys)));
     restored.into_iter().for_each(|session| edge.borrow_mut().restore(session));
     // A will that is due goes to the sessions of all edges, and before its client can be back.
     together.wait();
@@ -147,6 +151,7 @@ async fn welcome(
     edges: Vec<mpsc::Sender<Mail>>,
 ) {
     let counters = &shared.counters;
+    counters.sockets_total.add(1);
     let open = counters.connections.get() + counters.handshakes.get();
     if open >= shared.settings.connections as u64 {
         return counters.connections_refused_total.add(1);
@@ -254,7 +259,9 @@ async fn tick(edge: Rc<RefCell<Edge>>) {
     let mut interval = tokio::time::interval(TICK);
     loop {
         interval.tick().await;
-        edge.borrow_mut().tick();
+        let mut edge = edge.borrow_mut();
+        edge.tick();
+        edge.count();
     }
 }
 
@@ -269,7 +276,7 @@ async fn read_spine(edge: Rc<RefCell<Edge>>, mut spine: SpineRx) -> Result<(), S
 }
 
 impl Edge {
-    fn new(id: u8, shared: Arc<Shared>, spine: crate::spine::SpineTx) -> Edge {
+    fn new(id: u8, shared: Arc<Shared>, spine: crate::spine::SpineTx, sys: Option<SysTopics>) -> Edge {
         let edges = usize::from(shared.settings.edges);
         Edge {
             id,
@@ -297,6 +304,8 @@ impl Edge {
             resume: Rc::new(Notify::new()),
             checks: Vec::new(),
             fatal: None,
+            tally: Tally::default(),
+            sys: sys.map(Box::new),
             shared,
         }
     }

@@ -1,5 +1,6 @@
 //! Subscriptions: granted, indexed here and in the routing table, and kept by the bridge for persistent sessions.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -9,31 +10,46 @@ use crate::codec::{QoS, Subscribe, SubscribeOptions, Unsubscribe};
 use crate::lane::{Place, Source, ToBridge};
 use crate::message::Message;
 use crate::routes::Want;
-use crate::session::Subscription;
-use crate::topic::{self, TopicFilter};
+use crate::session::{Refusals, Subscription};
+use crate::topic::{self, TopicError, TopicFilter};
 
 type Granted = (Subscription, Vec<(Arc<Message>, Subscriber)>);
 
+/// Reason code (§3.9.3), and why.
+type Refused = (u8, Cow<'static, str>);
+
 impl Edge {
     /// A SUBSCRIBE whose filters are parsed; the answer follows at once, or for a persistent session after the commit.
-    pub(super) fn subscribe(&mut self, slot: u32, packet: Subscribe, filters: Vec<Result<TopicFilter, u8>>) {
+    pub(super) fn subscribe(
+        &mut self,
+        slot: u32,
+        packet: Subscribe,
+        filters: Vec<Result<TopicFilter, TopicError>>,
+    ) {
         let (mut codes, mut kept, mut retained) = (Vec::new(), Vec::new(), Vec::new());
+        let mut refusals = Refusals::default();
         for ((text, options), filter) in packet.filters.into_iter().zip(filters) {
             // Copied, so that it does not keep the read buffer.
             let text = ByteString::from(&*text);
+            let filter = filter.map_err(|error| (0x8f, error.to_string().into()));
             match filter.and_then(|filter| self.subscribe_one(slot, &text, options, packet.id, filter)) {
                 Ok((subscription, messages)) => {
                     codes.push(subscription.options.qos as u8);
                     kept.push((text, subscription.options));
                     retained.extend(messages);
                 }
-                Err(code) => codes.push(code),
+                Err((code, why)) => {
+                    refusals.add(&text, why);
+                    codes.push(code);
+                }
             }
         }
         self.refresh_inbox(slot);
         let session = &mut self.slots[slot as usize].session;
         if !session.is_persistent() || kept.is_empty() {
-            self.with_session(slot, |session, wire| session.subscribed(packet.packet_id, codes, None, wire));
+            self.with_session(slot, |session, wire| {
+                session.subscribed(packet.packet_id, codes, refusals, None, wire);
+            });
             self.slots[slot as usize].retained.extend(retained);
             return self.deliver_retained(slot);
         }
@@ -42,7 +58,7 @@ impl Edge {
         let at = self.place(slot);
         self.tell_bridge(&ToBridge::Subscribe { at, token, device, filters: kept, id: packet.id }, None);
         self.with_session(slot, |session, wire| {
-            session.subscribed(packet.packet_id, codes, Some(token), wire)
+            session.subscribed(packet.packet_id, codes, refusals, Some(token), wire)
         });
     }
 
@@ -53,24 +69,28 @@ impl Edge {
         options: SubscribeOptions,
         id: Option<u32>,
         filter: TopicFilter,
-    ) -> Result<Granted, u8> {
+    ) -> Result<Granted, Refused> {
         let entry = &mut self.slots[slot as usize];
         // Whoever subscribes again and again has to take what was asked for before.
         let owed =
             entry.retained.len() + entry.after_suback.iter().map(|(_, owed)| owed.len()).sum::<usize>();
-        if !entry.session.has_room_for(text) || owed > self.shared.settings.retained.messages {
-            return Err(0x97);
+        if !entry.session.has_room_for(text) {
+            return Err((0x97, "too many subscriptions".into()));
+        }
+        if owed > self.shared.settings.retained.messages {
+            return Err((0x97, "too many retained messages are still on their way".into()));
         }
         if let Err(why) = self.shared.policy.subscribe(&entry.identity, &filter) {
             tracing::info!(client = %entry.identity.device.client, %text, why, "subscription denied");
-            return Err(0x87);
+            return Err((0x87, why.into()));
         }
         let filter = TopicFilter { filter: (&*filter.filter).into(), share: filter.share };
         let subscription = Subscription { options, id, filter };
         let old = entry.session.subscriptions.insert(text.clone(), subscription.clone());
         let persistent = entry.session.is_persistent();
-        if let Some(old) = &old {
-            self.index(slot, old, persistent, false);
+        match &old {
+            Some(old) => self.index(slot, old, persistent, false),
+            None => self.count_subscription(&subscription, true),
         }
         self.index(slot, &subscription, persistent, true);
         let retained = self.retained_for(slot, &subscription, persistent, old.is_none());
@@ -108,6 +128,7 @@ impl Edge {
             let persistent = session.is_persistent();
             match session.subscriptions.remove(text) {
                 Some(old) => {
+                    self.count_subscription(&old, false);
                     self.index(slot, &old, persistent, false);
                     codes.push(0);
                 }
@@ -124,6 +145,14 @@ impl Edge {
             self.tell_bridge(&ToBridge::Unsubscribe { at, token, device, filters }, None);
         }
         self.with_session(slot, |session, wire| session.unsubscribed(packet.packet_id, codes, token, wire));
+    }
+
+    /// Keeps the number of subscriptions of all sessions.
+    pub(super) fn count_subscription(&self, subscription: &Subscription, more: bool) {
+        let counters = &self.shared.counters;
+        let shared = subscription.filter.share.is_some();
+        let gauge = if shared { &counters.shared_subscriptions } else { &counters.subscriptions };
+        if more { gauge.add(1) } else { gauge.sub(1) }
     }
 
     fn index(&mut self, slot: u32, subscription: &Subscription, persistent: bool, add: bool) {

@@ -77,7 +77,7 @@ impl Session {
             Checked::Failed(goodbye) => return close(wire, goodbye),
         };
         authentication.stage = if reason == CONTINUE { Stage::Asked } else { Stage::Idle };
-        let out = wire.out.tail();
+        let out = wire.out.packet();
         let start = out.len();
         // Neither a reason string nor user properties, so there is nothing that could be left out for its size.
         encode::auth(out, reason, &authentication.method, Some(&data).filter(|data| !data.is_empty()), None);

@@ -54,7 +54,7 @@ impl<'a> Fanout<'a> {
         if head.head.len() + payload_len > copy.max {
             return false;
         }
-        head.write(out.tail(), copy.packet_id, copy.dup);
+        head.write(out.publish(payload_len), copy.packet_id, copy.dup);
         out.push(self.payload());
         true
     }

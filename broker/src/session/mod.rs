@@ -11,6 +11,7 @@ mod fanout;
 mod inbound;
 mod outbound;
 mod reader;
+mod refusals;
 mod restored;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,7 @@ use crate::goodbye::Goodbye;
 use crate::lane::{Device, Source};
 use crate::message::Message;
 use crate::outbuffer::OutBuffer;
-use crate::topic::{TopicFilter, TopicLimits};
+use crate::topic::{TopicError, TopicFilter, TopicLimits};
 
 pub use authentication::Checked;
 pub use fanout::Fanout;
@@ -36,6 +37,7 @@ pub use inbound::Outcome;
 pub use outbound::{Delivered, Entry};
 
 pub use reader::BUFFERED;
+pub use refusals::Refusals;
 pub use restored::{RestoredSession, RestoredWill};
 
 use authentication::Authentication;
@@ -80,7 +82,7 @@ pub enum Command {
         /// The packet.
         packet: Subscribe,
         /// Its filters, parsed.
-        filters: Vec<Result<TopicFilter, u8>>,
+        filters: Vec<Result<TopicFilter, TopicError>>,
     },
     /// End these subscriptions; [`Session::unsubscribed`] has to follow.
     Unsubscribe(Unsubscribe),
@@ -175,6 +177,7 @@ struct Answer {
     token: u64,
     packet_id: u16,
     codes: Vec<u8>,
+    reason: Option<String>,
     subscribe: bool,
 }
 
@@ -256,6 +259,11 @@ impl Session {
         self.version
     }
 
+    /// Messages at QoS 1 and 2 that the client has not acknowledged to the end.
+    pub fn in_flight(&self) -> usize {
+        self.outbound.in_flight()
+    }
+
     /// Whether another packet may be read: false while too many publishes wait for their acknowledgement.
     pub fn wants_packets(&self) -> bool {
         self.inbound.unanswered() < usize::from(self.limits.unanswered)
@@ -273,7 +281,7 @@ impl Session {
             Packet::PubRel(ack) => self.handle_pubrel(ack.packet_id, wire),
             Packet::Subscribe(packet) => self.handle_subscribe(packet, wire),
             Packet::Unsubscribe(packet) => wire.commands.push(Command::Unsubscribe(packet)),
-            Packet::PingReq => encode::pingresp(wire.out.tail()),
+            Packet::PingReq => encode::pingresp(wire.out.packet()),
             Packet::Disconnect(packet) => self.handle_disconnect(packet.reason, packet.session_expiry, wire),
             Packet::Connect(_) => close(wire, Goodbye::Malformed(0x82, "a second CONNECT")),
             Packet::Auth(packet) => self.handle_auth(packet, wire),
@@ -282,9 +290,8 @@ impl Session {
     }
 
     fn handle_subscribe(&mut self, packet: Subscribe, wire: &mut Wire<'_>) {
-        let parse = |(text, _): &(ByteString, SubscribeOptions)| {
-            TopicFilter::parse(text, &self.limits.topics).map_err(|_| 0x8f)
-        };
+        let parse =
+            |(text, _): &(ByteString, SubscribeOptions)| TopicFilter::parse(text, &self.limits.topics);
         let filters = packet.filters.iter().map(parse).collect();
         wire.commands.push(Command::Subscribe { packet, filters });
     }
@@ -306,10 +313,19 @@ impl Session {
         self.subscriptions.len() < self.limits.subscriptions || self.subscriptions.contains_key(filter)
     }
 
-    /// Answers a SUBSCRIBE with these codes: now, or when the token is done.
-    pub fn subscribed(&mut self, packet_id: u16, codes: Vec<u8>, token: Option<u64>, wire: &mut Wire<'_>) {
+    /// Answers a SUBSCRIBE with these codes, and with what there is to say of those that refuse: now, or when the token
+    /// is done.
+    pub fn subscribed(
+        &mut self,
+        packet_id: u16,
+        codes: Vec<u8>,
+        refusals: Refusals,
+        token: Option<u64>,
+        wire: &mut Wire<'_>,
+    ) {
+        let reason = refusals.into_reason();
         self.answer(
-            Answer { token: token.unwrap_or(0), packet_id, codes, subscribe: true },
+            Answer { token: token.unwrap_or(0), packet_id, codes, reason, subscribe: true },
             token.is_some(),
             wire,
         );
@@ -318,7 +334,7 @@ impl Session {
     /// Answers an UNSUBSCRIBE with these codes: now, or when the token is done.
     pub fn unsubscribed(&mut self, packet_id: u16, codes: Vec<u8>, token: Option<u64>, wire: &mut Wire<'_>) {
         self.answer(
-            Answer { token: token.unwrap_or(0), packet_id, codes, subscribe: false },
+            Answer { token: token.unwrap_or(0), packet_id, codes, reason: None, subscribe: false },
             token.is_some(),
             wire,
         );
@@ -328,15 +344,14 @@ impl Session {
         if wait {
             return self.answers.push(answer);
         }
-        let out = wire.out.tail();
-        let start = out.len();
-        if answer.subscribe {
-            encode::suback(out, self.version, answer.packet_id, &answer.codes, None);
-        } else {
-            encode::unsuback(out, self.version, answer.packet_id, &answer.codes, None);
-        }
-        if out.len() - start > self.maximum_packet_size {
-            out.truncate(start);
+        let encode = if answer.subscribe { encode::suback } else { encode::unsuback };
+        let reason = answer.reason.as_deref().filter(|_| self.problem_information);
+        let start = wire.out.len();
+        self.shrink_to_fit(wire.out, |out, full| {
+            encode(out, self.version, answer.packet_id, &answer.codes, reason.filter(|_| full));
+        });
+        if wire.out.len() - start > self.maximum_packet_size {
+            wire.out.take_back(start);
             close(wire, Goodbye::AnswerTooLarge);
         }
     }
@@ -352,6 +367,7 @@ impl Session {
             let mut answer = self.answers.remove(at);
             if outcome.code >= 0x80 {
                 answer.codes.fill(outcome.code);
+                answer.reason = Some(outcome.reason.to_string()).filter(|reason| !reason.is_empty());
             }
             self.answer(answer, false, wire);
         } else if !self.forgotten(token, wire) {
@@ -360,13 +376,19 @@ impl Session {
         self.pump(now, wire);
     }
 
-    /// Ends the connection: an MQTT 5 client hears why.
-    pub fn say_goodbye(&self, goodbye: Goodbye, out: &mut OutBuffer) {
-        if let (true, Some(code)) = (self.version.is_v5(), goodbye.code()) {
-            let reason = self.problem_information.then(|| goodbye.text());
-            self.shrink_to_fit(out, |out, full| {
-                encode::disconnect(out, code, reason.filter(|_| full), None, None);
-            });
+    /// Ends the connection: an MQTT 5 client hears why, and which other server to use if there is one (§4.11). What
+    /// would make the packet larger than the client takes is left out, the reason first (§3.14.2.2).
+    pub fn say_goodbye(&self, goodbye: Goodbye, other_server: Option<&str>, out: &mut OutBuffer) {
+        let (true, Some(code)) = (self.version.is_v5(), goodbye.code()) else { return };
+        let reason = self.problem_information.then(|| goodbye.text());
+        let out = out.packet();
+        let start = out.len();
+        for (reason, other_server) in [(reason, other_server), (None, other_server), (None, None)] {
+            out.truncate(start);
+            encode::disconnect(out, code, reason, other_server, None);
+            if out.len() - start <= self.maximum_packet_size {
+                return;
+            }
         }
     }
 
@@ -475,7 +497,7 @@ impl Session {
     /// Encodes a packet in full, or else without reason string and user properties, if it is larger than the client
     /// takes (§3.4.2.2, §3.14.2.2).
     fn shrink_to_fit(&self, out: &mut OutBuffer, encode: impl Fn(&mut BytesMut, bool)) {
-        let out = out.tail();
+        let out = out.packet();
         let start = out.len();
         encode(out, true);
         if out.len() - start > self.maximum_packet_size {

@@ -167,6 +167,10 @@ impl Outbound {
         !self.held_back
     }
 
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
     pub(super) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -348,7 +352,14 @@ impl Outbound {
                 // Known or not, PUBREL is the answer; an unknown one says so in MQTT 5 (§3.6.2.1).
                 let known = self.position(packet_id, Stage::Released).is_some();
                 let code = if known { 0 } else { 0x92 };
-                encode::ack(wire.out.tail(), version, AckKind::PubRel, packet_id, code, &AckNotes::default());
+                encode::ack(
+                    wire.out.packet(),
+                    version,
+                    AckKind::PubRel,
+                    packet_id,
+                    code,
+                    &AckNotes::default(),
+                );
             }
             return;
         };
@@ -478,5 +489,5 @@ fn parcel(fan: &mut Fanout<'_>, to: Delivery<'_>) -> Parcel {
 }
 
 fn send_pubrel(version: Version, packet_id: u16, wire: &mut Wire<'_>) {
-    encode::ack(wire.out.tail(), version, AckKind::PubRel, packet_id, 0, &AckNotes::default());
+    encode::ack(wire.out.packet(), version, AckKind::PubRel, packet_id, 0, &AckNotes::default());
 }

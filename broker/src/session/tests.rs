@@ -510,3 +510,19 @@ fn packets_of_the_client_survive_the_codec() {
     desk.packet(packet);
     assert!(matches!(&desk.commands()[0], Command::Publish { message, .. } if &*message.topic == "a/b"));
 }
+
+#[test]
+fn a_goodbye_loses_its_reason_and_then_the_other_server_before_it_is_too_large() {
+    for (max, expected) in [
+        (None, &b"\xe0\x31\x9c\x2f\x1f\x00\x27server shutting down, use the other one\x1c\x00\x02b:"[..]),
+        (Some(50), b"\xe0\x07\x9c\x05\x1c\x00\x02b:"),
+        (Some(8), b"\xe0\x01\x9c"),
+    ] {
+        let properties = ConnectProperties { maximum_packet_size: max, ..ConnectProperties::default() };
+        let connect = Connect { properties, ..connect(Version::V5) };
+        let session = Session::new(device(), &connect, 0, LIMITS, 0);
+        let mut out = OutBuffer::default();
+        session.say_goodbye(Goodbye::UseAnotherServer, Some("b:"), &mut out);
+        assert_eq!(out.take(), expected, "{max:?}");
+    }
+}

@@ -1,7 +1,9 @@
 //! DISCONNECT, PINGREQ, and packets that a client may not send (MQTT 5 §3.12, §3.14, §4.13).
 
+use std::sync::Arc;
+
 use crate::talk::{SINCE_311, Talk, all, five, versions};
-use hubbub_tests::Version;
+use hubbub_tests::{Settings, Version};
 
 #[test]
 fn a_ping_is_answered() {
@@ -76,7 +78,7 @@ fn reason_codes_of_acknowledgements_have_to_be_theirs() {
 
 #[test]
 fn a_server_that_stops_says_so_and_never_sends_a_session_expiry() {
-    let mut hub = hubbub_tests::Settings::dev().set("store.engine", "memory").start();
+    let mut hub = Settings::dev().set("store.engine", "memory").start();
     let connect = |version, id: &str| hubbub_tests::Connect::new(version, id).bytes();
     let mut five = hub.socket();
     five.sends(connect(Version::V5, "five"));
@@ -89,6 +91,33 @@ fn a_server_that_stops_says_so_and_never_sends_a_session_expiry() {
     assert_eq!((goodbye[0], goodbye[2]), (0xe0, 0x8b), "{goodbye:02x?}");
     assert!(!goodbye[3..].contains(&0x11), "no session expiry: {goodbye:02x?}");
     old.is_closed();
+}
+
+#[test]
+fn a_server_that_stops_names_another_one_to_use() {
+    let settings = Settings::dev().set("store.engine", "memory").set("server.redirect", "b.example:1884");
+    let hub = Arc::new(settings.start());
+    let mut talk = Talk::with(hub.clone(), Version::V5);
+    talk.goes(
+        "new > CONNECT 02 0000 {} <new>
+         new < 20 ~ 00 00 {*}
+         bare > CONNECT 02 0000 {17 00} <bare>
+         bare < 20 ~ 00 00 {*}
+         small > CONNECT 02 0000 {27 00000018} <small>
+         small < 20 ~ 00 00 {*}
+         old@311 > CONNECT 02 0000 <old>
+         old@311 < 20 02 00 00",
+    );
+    hub.is_told_to_stop();
+    talk.goes(
+        "new < e0 ~ 9c {1f <server shutting down, use the other one> 1c <b.example:1884>}
+         new closed
+         bare < e0 ~ 9c {1c <b.example:1884>}
+         bare closed
+         small < e0 ~ 9c {1c <b.example:1884>}
+         small closed
+         old@311 closed",
+    );
 }
 
 #[test]

@@ -129,6 +129,25 @@ fn a_client_that_wants_no_problem_information_gets_bare_codes() {
 }
 
 #[test]
+fn every_refusal_says_why() {
+    five(
+        "a > CONNECT 02 0000 {15 <NONE>} <a%>
+          a < 20 ~ 00 8c {1f <no authentication method is offered>}
+          a closed
+          b connects
+          b > 32 ~ <u/somebody/inbox> 0001 {} 'x'
+          b < 40 ~ 0001 87 {1f <this topic is not yours>}
+          b > 34 ~ <u/somebody/inbox> 0002 {} 'x'
+          b < 50 ~ 0002 87 {1f <this topic is not yours>}
+          b > 82 ~ 0001 {} <u/somebody/inbox> 00
+          b < 90 ~ 0001 {1f <u/somebody/inbox: this topic is not yours>} 87
+          b > CONNECT 02 0000 {} <b%>
+          b < e0 ~ 82 {1f <second CONNECT>}
+          b closed",
+    );
+}
+
+#[test]
 fn a_client_that_wants_no_problem_information_gets_the_user_properties_of_messages() {
     five(
         "b > CONNECT 02 0000 {17 00} <b%>

@@ -11,7 +11,7 @@ fn each_filter_is_answered_in_its_place() {
     five(
         "a connects
           a > 82 ~ 0001 {} <%/a> 01 <u/somebody/inbox> 01 <a/#/b> 02 <%/#> 02
-          a < 90 ~ 0001 {} 01 87 8f 02",
+          a < 90 ~ 0001 {*} 01 87 8f 02",
     );
     // 3.1 has no code for a failure.
     for (version, failure) in [(Version::V31, "00"), (Version::V311, "80")] {
@@ -23,6 +23,22 @@ fn each_filter_is_answered_in_its_place() {
                  a < 90 ~ 0001 01 {failure} {failure} 02"
             ),
         );
+    }
+}
+
+#[test]
+fn a_refused_filter_is_named_with_the_reason() {
+    let deep = "/".repeat(32);
+    for comes in ["connects", "persists"] {
+        five(&format!(
+            "a {comes}
+             a > 82 ~ 0001 {{}} <%/a> 01 <u/bob> 01 <{deep}> 02
+             a < 90 ~ 0001 {{1f <u/bob: this topic is not yours\\x3b {deep}: the topic has more than 32 levels>}} 01 87 8f
+             a > 82 ~ 0002 {{}} <u/bob> 00
+             a < 90 ~ 0002 {{1f <u/bob: this topic is not yours>}} 87
+             a > 82 ~ 0003 {{}} <%/b> 00
+             a < 90 ~ 0003 {{}} 00"
+        ));
     }
 }
 

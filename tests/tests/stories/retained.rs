@@ -1,7 +1,8 @@
 //! Retained messages.
 
+use hubbub_tests::tool::eventually;
 use hubbub_tests::wire::{VERSIONS, Value};
-use hubbub_tests::{Hub, Publish, Version};
+use hubbub_tests::{Hub, Publish, Settings, Version};
 
 #[test]
 fn the_last_retained_message_waits_for_new_subscribers() {
@@ -89,4 +90,15 @@ fn a_cleared_one_does_not_come_back_after_kill_9() {
     bob.subscribe("news/#", 1);
     assert_eq!(bob.receives().text(), "kept");
     bob.has_nothing_more();
+}
+
+#[test]
+fn one_that_has_expired_gives_its_place_to_another() {
+    let hub = Settings::dev().set("presence.enabled", "false").set("limits.retained_messages", "1").start();
+    let mut alice = hub.person("alice").connects();
+    let short = Publish::new("news/today", "short").qos(1).retained().prop(0x02, Value::Long(1));
+    assert!(alice.publish(short).code < 0x80);
+    let next = || Publish::new("news/tomorrow", "next").qos(1).retained();
+    assert_eq!(alice.publish(next()).code, 0x97, "there is one place, and it is taken");
+    eventually("the expired one is gone", || alice.publish(next()).code < 0x80);
 }
