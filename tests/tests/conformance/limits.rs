@@ -132,7 +132,7 @@ fn a_client_that_wants_no_problem_information_gets_bare_codes() {
 fn every_refusal_says_why() {
     five(
         "a > CONNECT 02 0000 {15 <NONE>} <a%>
-          a < 20 ~ 00 8c {1f <no authentication method is offered>}
+          a < 20 ~ 00 8c {1f <this authentication method is not offered>}
           a closed
           b connects
           b > 32 ~ <u/somebody/inbox> 0001 {} 'x'
