@@ -30,6 +30,10 @@ settings! {
         mqtt: Vec<SocketAddr> = vec![loopback(1883)], Many(Address);
         /// Addresses for MQTT over WebSocket.
         websocket: Vec<SocketAddr> = vec![loopback(8083)], Many(Address);
+        /// Addresses for MQTT over TLS, usually on port 8883; needs tls.certificates.
+        mqtts: Vec<SocketAddr> = Vec::new(), Many(Address);
+        /// Addresses for MQTT over WebSocket over TLS; needs tls.certificates.
+        wss: Vec<SocketAddr> = Vec::new(), Many(Address);
         /// The path that a WebSocket client asks for.
         websocket_path: String = "/mqtt".into(), Word("a path such as \"/mqtt\"", check_path);
         /// Web pages that may open a WebSocket, each as the browser's Origin header has it; when empty, only
@@ -47,6 +51,22 @@ settings! {
         users: bool = true, Flag;
         /// Passwords checked at the same time; each takes one core and some 20 MiB while it lasts.
         hash_concurrency: usize = 2, Count(1, 256);
+    }
+
+    /// Certificates of this server and of its clients; read again on SIGHUP.
+    tls: Tls {
+        /// Certificate chains in PEM, the server's own first in each file; a client gets the one with the name that
+        /// it asks for, else the first.
+        certificates: Vec<PathBuf> = Vec::new(), Many(FilePath);
+        /// The private keys of these certificates in PEM, in the same order.
+        keys: Vec<PathBuf> = Vec::new(), Many(FilePath);
+        /// Authorities in PEM whose certificates clients may show.
+        client_ca: Option<PathBuf> = None, Maybe(FilePath);
+        /// Whether clients show a certificate of their own; "optional" lets in those without, by password.
+        client_auth: ClientAuth = ClientAuth::Off, Choice;
+        /// The part of a client's certificate that is its user name, in place of a password: the common name, or
+        /// the first DNS name or e-mail address among the alternative names; off = it still needs a password.
+        client_user: ClientUser = ClientUser::Off, Choice;
     }
 
     /// Where data is kept.
@@ -215,6 +235,30 @@ pub enum Engine {
     Memory,
 }
 
+/// Whether clients show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked for one.
+    Off,
+    /// They may; one that is not from our authorities is refused.
+    Optional,
+    /// They have to.
+    Required,
+}
+
+/// Which part of a client's certificate is the user name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientUser {
+    /// None: the certificate opens the door, and a password says who is there.
+    Off,
+    /// The common name of the subject.
+    CommonName,
+    /// The first DNS name among the alternative names.
+    DnsName,
+    /// The first e-mail address among the alternative names.
+    Email,
+}
+
 /// The shape of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -226,6 +270,20 @@ pub enum LogFormat {
 
 impl Choices for Engine {
     const ALL: &[(&str, Engine)] = &[("sled", Engine::Sled), ("memory", Engine::Memory)];
+}
+
+impl Choices for ClientAuth {
+    const ALL: &[(&str, ClientAuth)] =
+        &[("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
+}
+
+impl Choices for ClientUser {
+    const ALL: &[(&str, ClientUser)] = &[
+        ("off", ClientUser::Off),
+        ("cn", ClientUser::CommonName),
+        ("dns", ClientUser::DnsName),
+        ("email", ClientUser::Email),
+    ];
 }
 
 impl Choices for LogFormat {
