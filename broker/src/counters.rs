@@ -28,6 +28,10 @@ counters! {
     connections_total: "counter",
     /// Connections that were refused.
     connections_refused_total: "counter",
+    /// TLS handshakes that were completed, and followed by a CONNECT.
+    tls_connections_total: "counter",
+    /// TLS connections that ended by an error: no common version, an unknown certificate, a broken record.
+    tls_failures_total: "counter",
     /// PUBLISH packets from clients.
     publishes_received_total: "counter",
     /// PUBLISH packets to clients.

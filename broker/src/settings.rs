@@ -19,6 +19,10 @@ pub struct Settings {
     pub mqtt: Vec<SocketAddr>,
     /// Addresses for MQTT over WebSocket.
     pub websocket: Vec<SocketAddr>,
+    /// Addresses for MQTT over TLS.
+    pub mqtts: Vec<SocketAddr>,
+    /// Addresses for MQTT over WebSocket over TLS.
+    pub wss: Vec<SocketAddr>,
     /// The demo door without passwords.
     pub bare_client_id: Option<SocketAddr>,
     /// What an upgrade has to satisfy.
@@ -67,6 +71,8 @@ impl Settings {
         Settings {
             mqtt: config.listen.mqtt.clone(),
             websocket: config.listen.websocket.clone(),
+            mqtts: config.listen.mqtts.clone(),
+            wss: config.listen.wss.clone(),
             bare_client_id: config.compat.listen.filter(|_| config.compat.bare_client_id),
             door: websocket::Door {
                 path: config.listen.websocket_path.clone(),

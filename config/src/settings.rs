@@ -65,7 +65,7 @@ settings! {
         /// Whether clients show a certificate of their own; "optional" lets in those without, by password.
         client_auth: ClientAuth = ClientAuth::Off, Choice;
         /// The part of a client's certificate that is its user name, in place of a password: the common name, or
-        /// the first DNS name or e-mail address among the alternative names; off = it still needs a password.
+        /// the DNS name or e-mail address among the alternative names; off = it still needs a password.
         client_user: ClientUser = ClientUser::Off, Choice;
     }
 
@@ -253,9 +253,9 @@ pub enum ClientUser {
     Off,
     /// The common name of the subject.
     CommonName,
-    /// The first DNS name among the alternative names.
+    /// The DNS name among the alternative names.
     DnsName,
-    /// The first e-mail address among the alternative names.
+    /// The e-mail address among the alternative names.
     Email,
 }
 

@@ -9,6 +9,8 @@
 //! | [`wire`] | packets of MQTT 3.1, 3.1.1 and 5, as bytes |
 //! | [`raw`] | a socket to which a test says bytes and from which it expects bytes |
 //! | [`client`] | an MQTT client driven packet by packet, which acknowledges only when told |
+//! | [`way`] | how a client gets to the hub: over TCP, TLS, WebSocket, or WebSocket over TLS |
+//! | [`certificates`] | authorities, and certificates made on the spot |
 //! | [`person`] | somebody who chats, in sentences |
 //! | [`webhook`] | the application's own server, which the hub calls for people who are away |
 //! | [`tool`] | programs that we did not write, with a time limit |
@@ -17,19 +19,23 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod binary;
+pub mod certificates;
 pub mod client;
 pub mod http;
 pub mod hub;
 pub mod person;
 pub mod raw;
 pub mod tool;
+pub mod way;
 pub mod webhook;
 pub mod wire;
 
+pub use certificates::{Authority, Trust};
 pub use client::{Client, Receipt};
 pub use hub::{Hub, Settings};
 pub use person::{Message, Person, message};
 pub use raw::RawClient;
+pub use way::Way;
 pub use webhook::WebhookSink;
 pub use wire::{Connect, Packet, Props, Publish, Version, Will};
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use bytestring::ByteString;
+use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
@@ -12,8 +13,11 @@ use tokio::task::spawn_local;
 use super::link;
 use crate::codec::encode;
 use crate::codec::{CodecError, Connect, Decoder, Packet, Version};
+use crate::layers::{LayerError, Layers};
+use crate::outbuffer::OutBuffer;
 use crate::policy::{Door, Identity, LoginRefusal, LoginRequest};
 use crate::shared::Shared;
+use crate::tls::ClientName;
 use crate::topic;
 use crate::websocket::WebSocket;
 
@@ -22,7 +26,7 @@ pub struct Arrival {
     /// The socket.
     pub stream: Carried,
     /// What is in front of MQTT.
-    pub websocket: Option<Box<WebSocket>>,
+    pub layers: Option<Box<Layers>>,
     /// Knows the version by now.
     pub decoder: Decoder,
     /// Bytes behind the CONNECT.
@@ -64,19 +68,32 @@ pub async fn receive(
     door: Door,
     shared: Arc<Shared>,
 ) -> Option<Arrival> {
-    let websocket = (door == Door::WebSocket).then(|| Box::new(WebSocket::new(shared.settings.door.clone())));
+    let layers = layers_of(door, &shared)?;
     let decoder = Decoder::new(shared.settings.before_login);
-    let mut newcomer = Newcomer { stream, websocket, decoder, raw: BytesMut::new(), plain: BytesMut::new() };
+    let mut newcomer = Newcomer { stream, layers, decoder, raw: BytesMut::new(), plain: BytesMut::new() };
     let outcome = newcomer.connect().await;
     match outcome {
         Ok(connect) => newcomer.enter(connect, peer, door, &shared).await,
         Err(refusal) => {
             shared.counters.connections_refused_total.add(1);
-            tracing::debug!(%peer, ?refusal, "no connect");
+            if let NoConnect::Layer(error) = &refusal {
+                shared.count_layer_error(error);
+            }
+            tracing::debug!(%peer, ?door, %refusal, "no connect");
             newcomer.refuse_bytes(refusal).await;
             None
         }
     }
+}
+
+/// What stands in front of MQTT at this door; nothing at all if the door cannot be opened.
+fn layers_of(door: Door, shared: &Shared) -> Option<Option<Box<Layers>>> {
+    let tls = match door.is_tls() {
+        true => Some(shared.tls()?.accept().inspect_err(|error| tracing::error!(%error, "no tls")).ok()?),
+        false => None,
+    };
+    let websocket = door.is_websocket().then(|| WebSocket::new(shared.settings.door.clone()));
+    Some(Layers::new(tls, websocket))
 }
 
 /// Bytes of a client id. It stands in every frame about its session, and those of a connect do not wait for credit.
@@ -84,18 +101,23 @@ const MAX_CLIENT_ID: usize = 1024;
 
 struct Newcomer {
     stream: TcpStream,
-    websocket: Option<Box<WebSocket>>,
+    layers: Option<Box<Layers>>,
     decoder: Decoder,
     raw: BytesMut,
     plain: BytesMut,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Error)]
 enum NoConnect {
     /// Gone, or not MQTT at all: nothing to say.
+    #[error("gone, or another packet first")]
     Silent,
     /// A packet that is wrong.
+    #[error(transparent)]
     Codec(CodecError),
+    /// It ended below MQTT; what there is to say was said there.
+    #[error(transparent)]
+    Layer(LayerError),
 }
 
 impl Newcomer {
@@ -122,21 +144,16 @@ impl Newcomer {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
             Err(_) => return Err(NoConnect::Silent),
         }
-        let Some(websocket) = &mut self.websocket else {
+        let Some(layers) = &mut self.layers else {
             self.plain.unsplit(self.raw.split());
             return Ok(());
         };
-        let received = websocket.receive(&self.raw.split(), &mut self.plain);
-        let reply = websocket.take_output();
-        self.stream.write_all(&reply).await.map_err(|_| NoConnect::Silent)?;
+        let received = layers.receive(&self.raw.split(), &mut self.plain);
+        self.stream.write_all(&layers.out().take()).await.map_err(|_| NoConnect::Silent)?;
         match received {
             // What came before the end still counts.
-            Err(_) if !self.plain.is_empty() => Ok(()),
-            Err(error) => {
-                tracing::debug!(%error, "websocket ended");
-                Err(NoConnect::Silent)
-            }
-            Ok(()) => Ok(()),
+            Err(error) if !self.plain.is_empty() && !error.is_tls_failure() => Ok(()),
+            received => received.map_err(NoConnect::Layer),
         }
     }
 
@@ -153,17 +170,20 @@ impl Newcomer {
             Ok(()) if connect.properties.authentication_method.is_some() => {
                 Err((0x8c, "no authentication method is offered"))
             }
-            Ok(()) => check(&connect, peer, door, shared).await,
+            Ok(()) => check(&connect, self.client_name(), peer, door, shared).await,
         };
         match login {
             Ok(identity) => {
                 self.decoder.set_limits(shared.settings.after_login);
-                if let Some(websocket) = &mut self.websocket {
-                    websocket.set_max_bytes(shared.settings.after_login.packet_bytes);
+                if let Some(layers) = &mut self.layers {
+                    layers.set_max_bytes(shared.settings.after_login.packet_bytes);
                 }
-                let Newcomer { stream, websocket, decoder, plain: rest, .. } = self;
+                if door.is_tls() {
+                    shared.counters.tls_connections_total.add(1);
+                }
+                let Newcomer { stream, layers, decoder, plain: rest, .. } = self;
                 let stream = Carried::Here(stream);
-                Some(Arrival { stream, websocket, decoder, rest, connect, assigned, identity, peer })
+                Some(Arrival { stream, layers, decoder, rest, connect, assigned, identity, peer })
             }
             Err((code, reason)) => {
                 shared.counters.connections_refused_total.add(1);
@@ -173,6 +193,10 @@ impl Newcomer {
                 None
             }
         }
+    }
+
+    fn client_name(&self) -> ClientName {
+        self.layers.as_ref().map_or(ClientName::Unasked, |layers| layers.client_name())
     }
 
     /// A client without an id gets one, if its version allows (MQTT 5 §3.1.3.1, 3.1.1 §3.1.3.1).
@@ -197,7 +221,11 @@ impl Newcomer {
     }
 
     async fn refuse_bytes(self, refusal: NoConnect) {
-        let NoConnect::Codec(error) = refusal else { return };
+        let error = match refusal {
+            NoConnect::Silent => return,
+            NoConnect::Codec(error) => error,
+            NoConnect::Layer(_) => return self.say_no(OutBuffer::default()).await,
+        };
         let version = self.decoder.version();
         match (version, error) {
             (Some(Version::V5), _) => {
@@ -211,16 +239,20 @@ impl Newcomer {
         }
     }
 
-    async fn refuse(mut self, version: Version, code: u8, reason: &str, max: Option<u32>) {
-        let mut out = BytesMut::new();
-        encode::refusal(&mut out, version, code, reason, max);
-        let bytes = match &mut self.websocket {
-            Some(websocket) => {
-                websocket.send(out.freeze());
-                websocket.close();
-                websocket.take_output()
+    async fn refuse(self, version: Version, code: u8, reason: &str, max: Option<u32>) {
+        let mut out = OutBuffer::default();
+        encode::refusal(out.tail(), version, code, reason, max);
+        self.say_no(out).await;
+    }
+
+    /// The last bytes before the end.
+    async fn say_no(mut self, mut out: OutBuffer) {
+        let bytes = match &mut self.layers {
+            Some(layers) => {
+                layers.wrap(&mut out);
+                layers.close().take()
             }
-            None => out.freeze(),
+            None => out.take(),
         };
         // The client may be gone; there is nobody else to tell.
         let _ = self.stream.write_all(&bytes).await;
@@ -232,6 +264,7 @@ impl Newcomer {
 
 async fn check(
     connect: &Connect,
+    certificate: ClientName,
     peer: SocketAddr,
     door: Door,
     shared: &Shared,
@@ -242,10 +275,16 @@ async fn check(
     {
         return Err((0x90, "invalid will topic"));
     }
+    let certificate = match certificate {
+        ClientName::Unasked => None,
+        ClientName::User(name) => Some(name),
+        ClientName::Nobody => return Err((0x87, "the client certificate names no user")),
+    };
     let request = LoginRequest {
         door,
         peer,
         client: connect.client_id.clone(),
+        certificate,
         username: connect.username.clone(),
         password: connect.password.clone(),
     };

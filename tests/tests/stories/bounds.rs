@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use hubbub_tests::wire::{ack, pingreq, puback, subscribe, take_packet};
-use hubbub_tests::{Connect, Hub, Packet, Person, Publish, RawClient, Settings, Version, message};
+use hubbub_tests::{
+    Authority, Connect, Hub, Packet, Person, Publish, RawClient, Settings, Version, Way, message,
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -60,7 +62,7 @@ fn a_3_1_1_client_may_have_more_than_a_window_of_qos_2_open() {
 fn thirty_thousand_pings_in_one_write_are_all_answered() {
     let hub = Hub::start();
     for version in [Version::V311, Version::V5] {
-        let mut socket = logged_in(&hub, version);
+        let mut socket = logged_in(hub.socket(), version);
         socket.sends(pingreq().repeat(30_000));
         let answers = socket.takes(60_000);
         assert!(answers.chunks(2).all(|answer| answer == [0xd0, 0]), "{version:?}");
@@ -115,6 +117,18 @@ fn somebody_who_asks_for_retained_messages_and_never_reads_costs_little() {
     costs_little(&hub, asks.len(), &asks);
 }
 
+#[test]
+fn somebody_who_reads_nothing_over_tls_costs_little() {
+    let authority = Authority::new();
+    let hub = small().with_tls(&[&authority.certifies(&["127.0.0.1"])]).start();
+    for way in
+        [Way::tls(hub.mqtts(), &authority.trusted()), Way::tls(hub.wss(), &authority.trusted()).websocket()]
+    {
+        let flood = logged_in(RawClient::over(&way), Version::V5);
+        costs_little_from(&hub, flood, 64 * MIB, &pingreq().repeat(8000));
+    }
+}
+
 /// With one edge, so that everybody waits for the same one, and with little memory for what is not the matter here: the
 /// cache of the store and the segments of the spine, which any traffic fills.
 fn small() -> Settings {
@@ -127,7 +141,10 @@ fn small() -> Settings {
 
 /// Somebody sends this again and again and never reads; the hub serves others meanwhile, and needs little memory for it.
 fn costs_little(hub: &Hub, at_most: usize, bytes: &[u8]) {
-    let mut flood = logged_in(hub, Version::V5);
+    costs_little_from(hub, logged_in(hub.socket(), Version::V5), at_most, bytes);
+}
+
+fn costs_little_from(hub: &Hub, mut flood: RawClient, at_most: usize, bytes: &[u8]) {
     let mut one = hub.person("one").arrives();
     let mut two = hub.person("two").arrives();
     let (before, mut most) = (hub.resident_bytes(), 0);
@@ -155,8 +172,7 @@ fn is_served(one: &mut Person, two: &mut Person) {
 }
 
 /// A socket behind CONNECT and CONNACK.
-fn logged_in(hub: &Hub, version: Version) -> RawClient {
-    let mut socket = hub.socket();
+fn logged_in(mut socket: RawClient, version: Version) -> RawClient {
     socket.sends(Connect::new(version, "flood").user("mallory").bytes());
     let mut answer = Vec::new();
     loop {
