@@ -240,6 +240,7 @@ fn variables_of_the_client_and_of_others_are_left_alone() {
     for name in [
         "HUBBUB_HOST",
         "HUBBUB_PORT",
+        "HUBBUB_ADDRESS",
         "HUBBUB_USER",
         "HUBBUB_PASSWORD",
         "HUBBUB_LOG",
