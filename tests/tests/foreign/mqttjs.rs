@@ -1,11 +1,10 @@
-//! MQTT.js, over WebSocket as in a browser, and over TCP.
+//! MQTT.js, over WebSocket as in a browser, and over TCP, with and without TLS.
 
 use std::process::Command;
 
-use hubbub_tests::Hub;
 use hubbub_tests::tool::succeeds;
 
-use crate::{one_at_a_time, scripts};
+use crate::{one_at_a_time, ports, scripts, secure_hub};
 
 #[test]
 fn publish_and_subscribe_at_every_quality_of_service() {
@@ -32,12 +31,13 @@ fn chat_and_presence() {
     plays("chat");
 }
 
-/// Runs one scene of `mqttjs/suite.js`, in every version and over both transports.
+/// Runs one scene of `mqttjs/suite.js`, in every version and over every transport.
 fn plays(scene: &str) {
     install();
-    let hub = Hub::start();
-    let ports = [hub.mqtt(), hub.websocket()].map(|address| address.port().to_string());
-    succeeds(Command::new("node").current_dir(scripts("mqttjs")).args(["suite.js", scene]).args(ports));
+    let (hub, authority) = secure_hub();
+    let mut node = Command::new("node");
+    node.current_dir(scripts("mqttjs")).args(["suite.js", scene]).arg(authority.file()).args(ports(&hub));
+    succeeds(&mut node);
 }
 
 /// Fetches what `package-lock.json` names, if it is not there yet.
