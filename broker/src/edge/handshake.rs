@@ -221,11 +221,7 @@ impl Newcomer {
     }
 
     async fn refuse_bytes(self, refusal: NoConnect) {
-        let error = match refusal {
-            NoConnect::Silent => return,
-            NoConnect::Codec(error) => error,
-            NoConnect::Layer(_) => return self.say_no(OutBuffer::default()).await,
-        };
+        let NoConnect::Codec(error) = refusal else { return self.close_layers().await };
         let version = self.decoder.version();
         match (version, error) {
             (Some(Version::V5), _) => {
@@ -235,7 +231,14 @@ impl Newcomer {
             // is a bridge of Mosquitto, which tries again as a plain client when 3.1.1 refuses.
             (_, CodecError::UnsupportedVersion(6..=0x7f)) => self.refuse(Version::V5, 0x84, "", None).await,
             (_, CodecError::UnsupportedVersion(_)) => self.refuse(Version::V311, 0x84, "", None).await,
-            _ => {}
+            _ => self.close_layers().await,
+        }
+    }
+
+    /// Nothing to say in MQTT; what is below it ends in its own manner.
+    async fn close_layers(self) {
+        if self.layers.is_some() {
+            self.say_no(OutBuffer::default()).await;
         }
     }
 
