@@ -47,9 +47,7 @@ const READ_SIZE: usize = 4096;
 
 impl Tls {
     fn new(config: Arc<ServerConfig>, client_user: ClientUser) -> Result<Tls, TlsError> {
-        let mut connection = ServerConnection::new(config).map_err(|error| failed(&error))?;
-        // What is encrypted is taken out at once, and counts against the bound of the connection.
-        connection.set_buffer_limit(None);
+        let connection = ServerConnection::new(config).map_err(|error| failed(&error))?;
         Ok(Tls { connection, client_user, failed: false })
     }
 
@@ -91,7 +89,8 @@ impl Tls {
         }
     }
 
-    /// Encrypts everything in `plain`.
+    /// Encrypts everything in `plain`. What the library has encrypted is taken out at once, so that it counts against
+    /// the bound of the connection and the library's own bound is never met.
     pub fn send(&mut self, plain: &mut OutBuffer, out: &mut OutBuffer) {
         while !plain.is_empty() && !self.failed {
             let mut slices = [io::IoSlice::new(&[]); SLICES];

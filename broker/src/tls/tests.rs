@@ -226,6 +226,20 @@ fn the_part_of_the_certificate_that_is_asked_for_is_the_name() {
 }
 
 #[test]
+fn a_client_that_returns_is_recognised_unless_its_certificate_has_to_be_looked_at_again() {
+    use rustls::HandshakeKind;
+    let kinds = |auth| {
+        let pair = Pair::with(|tls| tls.client_auth = auth, |_| {});
+        [pair.connected(), pair.connected()].map(|(_, client)| client.handshake_kind())
+    };
+    let (full, resumed) = (Some(HandshakeKind::Full), Some(HandshakeKind::Resumed));
+    assert_eq!(kinds(ClientAuth::Off), [full, resumed]);
+    for auth in [ClientAuth::Optional, ClientAuth::Required] {
+        assert_eq!(kinds(auth), [full, full]);
+    }
+}
+
+#[test]
 fn the_end_of_a_certificate_is_seen_coming() {
     const DAY: Millis = 24 * 60 * 60 * 1000;
     // The library's certificates end on 1 January 4096.
