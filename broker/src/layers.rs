@@ -124,6 +124,11 @@ impl Layers {
         }
     }
 
+    /// Takes what the WebSocket upgrade says in X-Forwarded-For.
+    pub fn take_forwarded_for(&mut self) -> Option<Box<str>> {
+        self.websocket.as_mut().and_then(WebSocket::take_forwarded_for)
+    }
+
     /// Whom the client's certificate names.
     pub fn client_name(&self) -> ClientName {
         self.tls.as_ref().map_or(ClientName::Unasked, Tls::client_name)

@@ -10,6 +10,7 @@ pub mod layers;
 pub mod message;
 pub mod outbuffer;
 pub mod policy;
+pub mod proxy;
 pub mod retained;
 pub mod routes;
 pub mod server;

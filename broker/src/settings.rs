@@ -6,6 +6,7 @@ use std::time::Duration;
 use hubbub_config::Config;
 
 use crate::codec::Limits;
+use crate::proxy::Proxies;
 use crate::retained::RetainedLimits;
 use crate::session::SessionLimits;
 use crate::spine::SpineSettings;
@@ -23,6 +24,8 @@ pub struct Settings {
     pub mqtts: Vec<SocketAddr>,
     /// Addresses for MQTT over WebSocket over TLS.
     pub wss: Vec<SocketAddr>,
+    /// Whose word about the address of a client counts.
+    pub proxies: Proxies,
     /// The demo door without passwords.
     pub bare_client_id: Option<SocketAddr>,
     /// What an upgrade has to satisfy.
@@ -73,6 +76,7 @@ impl Settings {
             websocket: config.listen.websocket.clone(),
             mqtts: config.listen.mqtts.clone(),
             wss: config.listen.wss.clone(),
+            proxies: Proxies(config.listen.proxy_from.clone()),
             bare_client_id: config.compat.listen.filter(|_| config.compat.bare_client_id),
             door: websocket::Door {
                 path: config.listen.websocket_path.clone(),

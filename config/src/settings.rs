@@ -7,7 +7,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::kind::{Address, Bytes, Choice, Choices, Count, FilePath, Flag, Many, Maybe, Span};
+use ipnet::IpNet;
+
+use crate::kind::{Address, Bytes, Choice, Choices, Count, FilePath, Flag, Many, Maybe, Network, Span};
 use crate::table::settings;
 use crate::word::{Secret, Url, Word, check_log_filter, check_origin, check_path};
 
@@ -39,6 +41,9 @@ settings! {
         /// Web pages that may open a WebSocket, each as the browser's Origin header has it; when empty, only
         /// pages from the host and port they connect to, and clients that send no Origin (programs).
         websocket_origins: Vec<String> = Vec::new(), Many(Word("an origin such as \"https://chat.example\"", check_origin));
+        /// Networks of proxies in front of this server. Who comes from there has to say for whom: with a PROXY
+        /// protocol header (version 1 or 2), over WebSocket also with X-Forwarded-For. Nobody else is believed.
+        proxy_from: Vec<IpNet> = Vec::new(), Many(Network);
         /// Address for `/healthz` and `/metrics`, on loopback only.
         http: Option<SocketAddr> = Some(loopback(8080)), Maybe(Address);
     }

@@ -15,6 +15,8 @@ pub struct Way {
     tls: Option<Trust>,
     websocket: bool,
     piecemeal: bool,
+    first: Vec<u8>,
+    fields: String,
 }
 
 /// A connection, whatever is below.
@@ -26,7 +28,14 @@ pub trait Pipe: Read + Write + Send {
 impl Way {
     /// Plain TCP.
     pub fn tcp(address: SocketAddr) -> Way {
-        Way { address, tls: None, websocket: false, piecemeal: false }
+        Way {
+            address,
+            tls: None,
+            websocket: false,
+            piecemeal: false,
+            first: Vec::new(),
+            fields: String::new(),
+        }
     }
 
     /// TLS.
@@ -44,13 +53,24 @@ impl Way {
         Way { piecemeal: true, ..self }
     }
 
+    /// With these bytes in front of everything else, as a proxy sends them.
+    pub fn behind(self, header: &[u8]) -> Way {
+        Way { first: header.to_vec(), ..self }
+    }
+
+    /// With this field in the request of a WebSocket, as a proxy adds it.
+    pub fn with_field(self, name: &str, value: &str) -> Way {
+        Way { fields: format!("{}{name}: {value}\r\n", self.fields), ..self }
+    }
+
     /// Connects. A TLS handshake happens with the first byte; that of WebSocket happens now.
     ///
     /// # Panics
     /// If nobody listens, or the hub does not upgrade.
     pub fn connect(&self) -> Box<dyn Pipe> {
-        let socket = TcpStream::connect(self.address).expect("the hub accepts connections");
+        let mut socket = TcpStream::connect(self.address).expect("the hub accepts connections");
         socket.set_nodelay(true).unwrap();
+        socket.write_all(&self.first).unwrap();
         let pipe: Box<dyn Pipe> = match self.piecemeal {
             true => Box::new(Piecemeal(socket)),
             false => Box::new(socket),
@@ -59,7 +79,7 @@ impl Way {
             Some(trust) => Box::new(StreamOwned::new(connection(trust), pipe)),
             None => pipe,
         };
-        if self.websocket { Box::new(Frames::upgrade(pipe, self.address)) } else { pipe }
+        if self.websocket { Box::new(Frames::upgrade(pipe, self)) } else { pipe }
     }
 
     /// The first bytes of a TLS handshake.
@@ -132,10 +152,11 @@ struct Frames {
 }
 
 impl Frames {
-    fn upgrade(mut below: Box<dyn Pipe>, address: SocketAddr) -> Frames {
+    fn upgrade(mut below: Box<dyn Pipe>, way: &Way) -> Frames {
+        let Way { address, fields, .. } = way;
         let request = format!(
             "GET /mqtt HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n{fields}\r\n"
         );
         below.socket().set_read_timeout(Some(crate::PATIENCE)).unwrap();
         below.write_all(request.as_bytes()).unwrap();

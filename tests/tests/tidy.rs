@@ -25,6 +25,7 @@ const PURE: &[&str] = &[
     "broker/src/codec",
     "broker/src/layers",
     "broker/src/policy",
+    "broker/src/proxy",
     "broker/src/retained",
     "broker/src/routes",
     "broker/src/session",

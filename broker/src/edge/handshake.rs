@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use bytestring::ByteString;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
@@ -16,6 +16,7 @@ use crate::codec::{CodecError, Connect, Decoder, Packet, Version};
 use crate::layers::{LayerError, Layers};
 use crate::outbuffer::OutBuffer;
 use crate::policy::{Door, Identity, LoginRefusal, LoginRequest};
+use crate::proxy::{self, Header, Proxies};
 use crate::shared::Shared;
 use crate::tls::ClientName;
 use crate::topic;
@@ -70,16 +71,17 @@ pub async fn receive(
 ) -> Option<Arrival> {
     let layers = layers_of(door, &shared)?;
     let decoder = Decoder::new(shared.settings.before_login);
-    let mut newcomer = Newcomer { stream, layers, decoder, raw: BytesMut::new(), plain: BytesMut::new() };
-    let outcome = newcomer.connect().await;
+    let (raw, plain) = (BytesMut::new(), BytesMut::new());
+    let mut newcomer = Newcomer { stream, peer, door, layers, decoder, raw, plain };
+    let outcome = newcomer.introduce_and_connect(&shared.settings.proxies).await;
     match outcome {
-        Ok(connect) => newcomer.enter(connect, peer, door, &shared).await,
+        Ok(connect) => newcomer.enter(connect, &shared).await,
         Err(refusal) => {
             shared.counters.connections_refused_total.add(1);
             if let NoConnect::Layer(error) = &refusal {
                 shared.count_layer_error(error);
             }
-            tracing::debug!(%peer, ?door, %refusal, "no connect");
+            tracing::debug!(peer = %newcomer.peer, ?door, %refusal, "no connect");
             newcomer.refuse_bytes(refusal).await;
             None
         }
@@ -101,6 +103,9 @@ const MAX_CLIENT_ID: usize = 1024;
 
 struct Newcomer {
     stream: TcpStream,
+    /// Where from, as far as it is known.
+    peer: SocketAddr,
+    door: Door,
     layers: Option<Box<Layers>>,
     decoder: Decoder,
     raw: BytesMut,
@@ -112,6 +117,9 @@ enum NoConnect {
     /// Gone, or not MQTT at all: nothing to say.
     #[error("gone, or another packet first")]
     Silent,
+    /// A proxy that does not say for whom.
+    #[error("from a proxy, and no word for whom")]
+    NoIntroduction,
     /// A packet that is wrong.
     #[error(transparent)]
     Codec(CodecError),
@@ -121,9 +129,41 @@ enum NoConnect {
 }
 
 impl Newcomer {
+    /// Who comes from a proxy is known by the word of the proxy from here on.
+    async fn introduce_and_connect(&mut self, proxies: &Proxies) -> Result<Box<Connect>, NoConnect> {
+        if !proxies.trusts(self.peer.ip()) || self.has_proxy_header().await? {
+            return self.connect().await;
+        }
+        let connect = self.connect().await?;
+        let told = self.layers.as_mut().and_then(|layers| layers.take_forwarded_for());
+        let client = told.and_then(|told| proxies.forwarded(&told)).ok_or(NoConnect::NoIntroduction)?;
+        // Which port it had there nobody says.
+        self.peer = SocketAddr::new(client, 0);
+        Ok(connect)
+    }
+
+    /// Takes the header of the PROXY protocol away. Where there is none a WebSocket upgrade may still say for whom.
+    async fn has_proxy_header(&mut self) -> Result<bool, NoConnect> {
+        loop {
+            match proxy::header(&self.raw) {
+                Header::Whole(length, client) => {
+                    self.raw.advance(length);
+                    self.peer = client.unwrap_or(self.peer);
+                    return Ok(true);
+                }
+                Header::Other if self.door.is_websocket() => return Ok(false),
+                Header::Other => return Err(NoConnect::NoIntroduction),
+                Header::Incomplete => self.fill().await?,
+            }
+        }
+    }
+
     async fn connect(&mut self) -> Result<Box<Connect>, NoConnect> {
         loop {
-            self.read().await?;
+            if self.raw.is_empty() {
+                self.fill().await?;
+            }
+            self.unwrap_layers().await?;
             let mut bytes = self.plain.split().freeze();
             let decoded = self.decoder.decode(&mut bytes).map_err(NoConnect::Codec)?;
             self.plain = BytesMut::from(&bytes[..]);
@@ -135,15 +175,20 @@ impl Newcomer {
         }
     }
 
-    async fn read(&mut self) -> Result<(), NoConnect> {
+    /// Reads once from the socket.
+    async fn fill(&mut self) -> Result<(), NoConnect> {
         self.stream.readable().await.map_err(|_| NoConnect::Silent)?;
         self.raw.reserve(1024);
         match self.stream.try_read_buf(&mut self.raw) {
-            Ok(0) => return Err(NoConnect::Silent),
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
-            Err(_) => return Err(NoConnect::Silent),
+            Ok(0) => Err(NoConnect::Silent),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+            Err(_) => Err(NoConnect::Silent),
         }
+    }
+
+    /// Moves what was read through the layers.
+    async fn unwrap_layers(&mut self) -> Result<(), NoConnect> {
         let Some(layers) = &mut self.layers else {
             self.plain.unsplit(self.raw.split());
             return Ok(());
@@ -157,13 +202,8 @@ impl Newcomer {
         }
     }
 
-    async fn enter(
-        mut self,
-        mut connect: Box<Connect>,
-        peer: SocketAddr,
-        door: Door,
-        shared: &Shared,
-    ) -> Option<Arrival> {
+    async fn enter(mut self, mut connect: Box<Connect>, shared: &Shared) -> Option<Arrival> {
+        let (peer, door) = (self.peer, self.door);
         let assigned = connect.client_id.is_empty();
         let login = match self.client_id(&mut connect) {
             Err(why) => Err((0x85, why)),

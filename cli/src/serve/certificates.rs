@@ -1,5 +1,6 @@
 //! Certificates of the TLS listeners: read at the start and on SIGHUP, and watched for their end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,11 +66,29 @@ fn warn_of_ends(acceptor: &TlsAcceptor, now: Millis) {
 
 /// Passwords that others can read on the way deserve a word.
 pub fn warn_of_clear_text(config: &Config) {
+    for (setting, address) in clear_text(config) {
+        tracing::warn!(%address, setting, "passwords and messages travel unencrypted here; TLS is listen.mqtts and listen.wss");
+    }
+}
+
+/// The addresses without TLS that others than this machine can reach.
+fn clear_text(config: &Config) -> Vec<(&'static str, SocketAddr)> {
     let lists = [("listen.mqtt", &config.listen.mqtt), ("listen.websocket", &config.listen.websocket)];
-    for (setting, address) in lists.iter().flat_map(|(setting, list)| list.iter().map(move |a| (setting, a)))
-    {
-        if !address.ip().to_canonical().is_loopback() {
-            tracing::warn!(%address, setting, "passwords and messages travel unencrypted here; TLS is listen.mqtts and listen.wss");
-        }
+    let all = lists.into_iter().flat_map(|(setting, list)| list.iter().map(move |at| (setting, *at)));
+    all.filter(|(_, address)| !address.ip().to_canonical().is_loopback()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_others_can_reach_without_tls_is_named() {
+        let text = "[listen]\nmqtt = ['127.0.0.1:1', '[::ffff:127.0.0.1]:1', '0.0.0.0:1883']\nwebsocket = ['[::]:8083']\n\
+                    mqtts = ['0.0.0.0:8883']\n[tls]\ncertificates = ['a']\nkeys = ['a']";
+        let named = clear_text(&Config::parse("hubbub.toml", text).unwrap());
+        let at = |address: &str| address.parse().unwrap();
+        assert_eq!(named, [("listen.mqtt", at("0.0.0.0:1883")), ("listen.websocket", at("[::]:8083"))]);
+        assert_eq!(clear_text(&Config::default()), []);
     }
 }

@@ -145,7 +145,8 @@ impl Running {
         let token = admin::TokenFile::write(config, http_address)?;
         if let Some(listener) = http {
             let mqtt = addresses.iter().find(|(door, _)| *door == Door::Mqtt).map(|(_, address)| *address);
-            let site = http::Site { counters, house, store, mqtt, token: token.secret().to_owned() };
+            let proxies = shared.settings.proxies.clone();
+            let site = http::Site { counters, house, store, mqtt, proxies, token: token.secret().to_owned() };
             runtime.spawn(http::serve(listener, Arc::new(site)));
         }
         certificates::warn_of_clear_text(config);

@@ -15,6 +15,7 @@ mod login;
 mod notify;
 mod operations;
 mod presence;
+mod proxies;
 mod reconnects;
 mod repeats;
 mod retained;
