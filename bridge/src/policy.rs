@@ -138,7 +138,7 @@ impl House {
     }
 
     async fn check(&self, request: LoginRequest) -> Result<Identity, LoginRefusal> {
-        let LoginRequest { door, peer, client, username, password } = request;
+        let LoginRequest { door, peer, client, certificate, username, password } = request;
         let user = match (door, username) {
             // The client id is a topic here, so it has to be one level that stands for itself. Nobody else can be
             // called like this user, because of the ~.
@@ -146,6 +146,7 @@ impl House {
                 return Err(LoginRefusal::NotAuthorized("the client id cannot be a topic"));
             }
             (Door::BareClientId, _) => ByteString::from(format!("~bare:{client}")),
+            (_, username) if certificate.is_some() => bearer(certificate.unwrap_or_default(), username)?,
             (_, Some(name)) if *name == *CANARY => {
                 let right = peer.ip().is_loopback() && password.as_deref() == Some(self.canary.as_bytes());
                 if right { name } else { return Err(LoginRefusal::BadCredentials) }
@@ -217,6 +218,19 @@ impl House {
 pub(crate) fn identity(user: ByteString, client: ByteString, door: Door) -> Identity {
     let kind = device_kind(&user, &client);
     Identity { device: Device { user, client }, kind, door }
+}
+
+/// Who shows a certificate is the user that it names, without a password, and nobody else.
+fn bearer(named: ByteString, username: Option<ByteString>) -> Result<ByteString, LoginRefusal> {
+    if check_id(&named).is_err() {
+        return Err(LoginRefusal::NotAuthorized("the name in the client certificate cannot be a user name"));
+    }
+    match username {
+        Some(other) if other != named => {
+            Err(LoginRefusal::NotAuthorized("the client certificate is that of another user"))
+        }
+        _ => Ok(named),
+    }
 }
 
 /// The Mosquitto syntax knows the anonymous user by an empty name.
@@ -426,6 +440,7 @@ mod tests {
             door: Door::BareClientId,
             peer: ([127, 0, 0, 1], 1).into(),
             client: client.into(),
+            certificate: None,
             username: Some("alice".into()),
             password: None,
         };
@@ -435,6 +450,34 @@ mod tests {
         }
         for (client, user) in [("phone", "~bare:phone"), ("canary", "~bare:canary")] {
             assert_eq!(&*house.login(login(client)).await.unwrap().device.user, user);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_bearer_of_a_certificate_is_the_user_that_it_names_and_nobody_else() {
+        let login = |named: &'static str, username: Option<&'static str>| LoginRequest {
+            door: Door::Mqtts,
+            peer: ([127, 0, 0, 1], 1).into(),
+            client: "phone".into(),
+            certificate: Some(named.into()),
+            username: username.map(Into::into),
+            password: None,
+        };
+        for dev in [true, false] {
+            let house = house(dev);
+            for username in [None, Some("alice")] {
+                assert_eq!(&*house.login(login("alice", username)).await.unwrap().device.user, "alice");
+            }
+            for (named, username) in [
+                ("alice", Some("bob")),
+                ("alice", Some("")),
+                ("~canary", None),
+                ("~canary", Some("~canary")),
+                ("a/b", None),
+                ("", None),
+            ] {
+                assert!(house.login(login(named, username)).await.is_err(), "{named} {username:?}");
+            }
         }
     }
 

@@ -50,6 +50,10 @@ counters! {
     packets_received_total: "counter",
     /// MQTT packets to clients.
     packets_sent_total: "counter",
+    /// TLS handshakes that were completed, and followed by a CONNECT.
+    tls_connections_total: "counter",
+    /// TLS connections that ended by an error: no common version, an unknown certificate, a broken record.
+    tls_failures_total: "counter",
     /// PUBLISH packets from clients.
     publishes_received_total: "counter",
     /// Bytes of their payloads.

@@ -23,6 +23,11 @@ pub struct OutBuffer {
 }
 
 impl OutBuffer {
+    /// Where bytes go that are no packets: those of the layers below MQTT.
+    pub fn raw(&mut self) -> &mut BytesMut {
+        &mut self.tail
+    }
+
     /// Where the next packet is encoded to.
     pub fn packet(&mut self) -> &mut BytesMut {
         self.sent.packets += 1;

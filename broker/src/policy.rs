@@ -18,8 +18,24 @@ pub enum Door {
     Mqtt,
     /// MQTT over WebSocket.
     WebSocket,
+    /// MQTT over TLS.
+    Mqtts,
+    /// MQTT over WebSocket over TLS.
+    Wss,
     /// The demo door without passwords, where a client's own id is its topic (`compat.bare_client_id`).
     BareClientId,
+}
+
+impl Door {
+    /// Whether TLS stands in front.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Door::Mqtts | Door::Wss)
+    }
+
+    /// Whether MQTT travels in WebSocket frames.
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Door::WebSocket | Door::Wss)
+    }
 }
 
 /// What a CONNECT says about who is there.
@@ -31,6 +47,8 @@ pub struct LoginRequest {
     pub peer: SocketAddr,
     /// Client id, already assigned if the client sent none.
     pub client: ByteString,
+    /// The user whom the client's certificate names, if it was asked for one: its bearer is that user and nobody else.
+    pub certificate: Option<ByteString>,
     /// User name.
     pub username: Option<ByteString>,
     /// Password.

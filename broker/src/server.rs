@@ -45,14 +45,19 @@ pub struct Doors {
 impl Doors {
     /// Binds every address of the settings.
     pub fn bind(settings: &crate::settings::Settings) -> Result<Doors, StartError> {
-        let mqtt = settings.mqtt.iter().map(|address| (Door::Mqtt, *address));
-        let websocket = settings.websocket.iter().map(|address| (Door::WebSocket, *address));
-        let bare = settings.bare_client_id.iter().map(|address| (Door::BareClientId, *address));
+        let lists = [
+            (Door::Mqtt, &settings.mqtt[..]),
+            (Door::WebSocket, &settings.websocket),
+            (Door::Mqtts, &settings.mqtts),
+            (Door::Wss, &settings.wss),
+            (Door::BareClientId, settings.bare_client_id.as_slice()),
+        ];
+        let all = lists.into_iter().flat_map(|(door, list)| list.iter().map(move |address| (door, *address)));
         let bind = |(door, address)| match listen(address) {
             Ok(socket) => Ok((door, socket)),
             Err(error) => Err(StartError::Bind { address, error }),
         };
-        Ok(Doors { open: mqtt.chain(websocket).chain(bare).map(bind).collect::<Result<_, _>>()? })
+        Ok(Doors { open: all.map(bind).collect::<Result<_, _>>()? })
     }
 
     /// The addresses that are really listened on.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hubbub_config::Config;
 
 use crate::codec::Limits;
+use crate::proxy::Proxies;
 use crate::retained::RetainedLimits;
 use crate::session::SessionLimits;
 use crate::spine::SpineSettings;
@@ -19,6 +20,12 @@ pub struct Settings {
     pub mqtt: Vec<SocketAddr>,
     /// Addresses for MQTT over WebSocket.
     pub websocket: Vec<SocketAddr>,
+    /// Addresses for MQTT over TLS.
+    pub mqtts: Vec<SocketAddr>,
+    /// Addresses for MQTT over WebSocket over TLS.
+    pub wss: Vec<SocketAddr>,
+    /// Whose word about the address of a client counts.
+    pub proxies: Proxies,
     /// The demo door without passwords.
     pub bare_client_id: Option<SocketAddr>,
     /// What an upgrade has to satisfy.
@@ -71,6 +78,9 @@ impl Settings {
         Settings {
             mqtt: config.listen.mqtt.clone(),
             websocket: config.listen.websocket.clone(),
+            mqtts: config.listen.mqtts.clone(),
+            wss: config.listen.wss.clone(),
+            proxies: Proxies(config.listen.proxy_from.clone()),
             bare_client_id: config.compat.listen.filter(|_| config.compat.bare_client_id),
             door: websocket::Door {
                 path: config.listen.websocket_path.clone(),

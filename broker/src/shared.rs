@@ -1,15 +1,17 @@
 //! What all edges and the bridge share: small, read-mostly, or only counted.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ahash::RandomState;
 
 use crate::clock::Clock;
 use crate::counters::Counters;
+use crate::layers::LayerError;
 use crate::policy::Policy;
 use crate::retained::Retained;
 use crate::routes::Routes;
 use crate::settings::Settings;
+use crate::tls::TlsAcceptor;
 
 /// Shared by all edges.
 pub struct Shared {
@@ -26,6 +28,7 @@ pub struct Shared {
     /// Who may do what.
     pub policy: Arc<dyn Policy>,
     home: RandomState,
+    tls: RwLock<Option<Arc<TlsAcceptor>>>,
 }
 
 impl Shared {
@@ -45,6 +48,23 @@ impl Shared {
             routes: Routes::default(),
             policy,
             home: RandomState::new(),
+            tls: RwLock::default(),
+        }
+    }
+
+    /// What TLS listeners offer now.
+    pub fn tls(&self) -> Option<Arc<TlsAcceptor>> {
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What TLS listeners offer from now on, to new connections.
+    pub fn set_tls(&self, acceptor: Option<TlsAcceptor>) {
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = acceptor.map(Arc::new);
+    }
+
+    pub(crate) fn count_layer_error(&self, error: &LayerError) {
+        if error.is_tls_failure() {
+            self.counters.tls_failures_total.add(1);
         }
     }
 

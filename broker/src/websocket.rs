@@ -45,6 +45,8 @@ pub struct WebSocket {
     state: State,
     /// The upgrade request as far as it has come.
     request: BytesMut,
+    /// For whom a proxy asked.
+    forwarded_for: Option<Box<str>>,
 }
 
 /// Bytes of an upgrade request; browsers with large cookies need a few thousand.
@@ -76,7 +78,7 @@ impl WebSocket {
             Ok(frames) => State::Open(Box::new(frames)),
             Err(HandshakeError::Failure(_)) => State::Over(BytesMut::new()),
         };
-        WebSocket { state, request: BytesMut::new() }
+        WebSocket { state, request: BytesMut::new(), forwarded_for: None }
     }
 
     /// Bytes from the socket; appends what they carry of MQTT.
@@ -87,6 +89,7 @@ impl WebSocket {
                 let Some(end) = self.request.windows(4).position(|end| end == b"\r\n\r\n") else {
                     return self.request_fits();
                 };
+                self.forwarded_for = forwarded_for(&self.request[..end]);
                 // Frames that a hasty client sent along must not be seen by the handshake.
                 waiting.get_mut().get_mut().input = self.request.split_to(end + 4);
                 self.upgrade()?;
@@ -161,6 +164,11 @@ impl WebSocket {
         }
     }
 
+    /// Takes what the upgrade says in X-Forwarded-For, all of them in their order.
+    pub fn take_forwarded_for(&mut self) -> Option<Box<str>> {
+        self.forwarded_for.take()
+    }
+
     /// Puts MQTT bytes into one binary frame.
     pub fn send(&mut self, plain: Bytes) {
         if let State::Open(frames) = &mut self.state {
@@ -192,6 +200,14 @@ impl WebSocket {
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
     }
+}
+
+fn forwarded_for(request: &[u8]) -> Option<Box<str>> {
+    let lines = request.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    let fields = lines.filter_map(|line| line.split_once(':'));
+    let values = fields.filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
+    let values: Vec<&str> = values.map(|(_, value)| value.trim()).collect();
+    (!values.is_empty()).then(|| values.join(",").into())
 }
 
 impl std::fmt::Debug for WebSocket {
@@ -319,6 +335,19 @@ mod tests {
         let own = upgrade("/mqtt", "Origin: https://chat.example\r\n");
         assert!(answer(door(&[]), &own).starts_with("HTTP/1.1 101"));
         assert!(answer(door(&["https://app.example"]), &own).starts_with("HTTP/1.1 403"));
+    }
+
+    #[test]
+    fn for_whom_a_proxy_asks_is_kept() {
+        let told = |more: &str| {
+            let mut socket = WebSocket::new(door(&[]));
+            socket.receive(upgrade("/mqtt", more).as_bytes(), &mut BytesMut::new()).unwrap();
+            socket.take_forwarded_for()
+        };
+        assert_eq!(told(""), None);
+        assert_eq!(told("x-forwarded-FOR: 192.0.2.7\r\n").as_deref(), Some("192.0.2.7"));
+        let two = "X-Forwarded-For: 1.1.1.1, 2.2.2.2\r\nX-Forwarded-For: 3.3.3.3\r\n";
+        assert_eq!(told(two).as_deref(), Some("1.1.1.1, 2.2.2.2,3.3.3.3"));
     }
 
     #[test]

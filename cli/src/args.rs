@@ -1,9 +1,11 @@
 //! The command line as a whole, and the flags that several commands share. Each command's own flags stand with the command.
 
 use crate::client::Retry;
+use crate::client::address::Address;
 use crate::client::message::{Draft, PublishProperties, Qos, check_topic};
-use crate::client::options::{Options, Protocol, Session, Tls, Will, fresh_client_id};
+use crate::client::options::{Options, Protocol, Session, Will, fresh_client_id};
 use crate::client::properties::{self, Packet, Property};
+use crate::client::tls::{Belief, Tls};
 use crate::exit::{Failure, help_tail};
 use crate::{bench, chat, history, publish, serve, settings, subscribe, user, watch};
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -73,7 +75,10 @@ pub struct ConnectArgs {
     /// Server to connect to
     #[arg(short = 'h', long, env = "HUBBUB_HOST", default_value = "localhost")]
     pub host: String,
-    /// Port to connect to [default: 1883, with --cafile 8883]
+    /// Server and port in one, in place of -h and -p: mqtts://HOST:PORT is with TLS, mqtt://HOST:PORT without
+    #[arg(long, value_name = "URL", env = "HUBBUB_ADDRESS")]
+    pub address: Option<Address>,
+    /// Port to connect to [default: 1883, with TLS 8883]
     #[arg(short = 'p', long, env = "HUBBUB_PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
     /// User name
@@ -94,11 +99,14 @@ pub struct ConnectArgs {
     /// Keep alive in seconds
     #[arg(short = 'k', long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(5..))]
     pub keepalive: u16,
-    /// Secure the connection; believe the certificate authorities in this PEM file
-    #[arg(long, value_name = "FILE")]
+    /// TLS; believe the certificate authorities in this PEM file [default with mqtts: those of this machine]
+    #[arg(long, visible_alias = "ca", value_name = "FILE")]
     pub cafile: Option<PathBuf>,
-    /// Our own certificate chain, PEM
-    #[arg(long, value_name = "FILE", requires_all = ["cafile", "key"])]
+    /// TLS; believe every certificate: whoever stands in between can read and change everything
+    #[arg(long, conflicts_with = "cafile")]
+    pub insecure: bool,
+    /// TLS; our own certificate chain, PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
     pub cert: Option<PathBuf>,
     /// The key of our own certificate, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
@@ -124,11 +132,15 @@ impl ConnectArgs {
                 ));
             }
         }
-        let identity = self.cert.as_deref().zip(self.key.as_deref());
-        let tls = self.cafile.as_deref().map(|authorities| Tls::read(authorities, identity)).transpose()?;
+        let tls = self.tls()?;
+        let usual_port = if tls.is_some() { 8883 } else { 1883 };
+        let (host, port) = match &self.address {
+            Some(address) => (&address.host, address.port),
+            None => (&self.host, self.port),
+        };
         Ok(Options {
-            host: self.host.clone(),
-            port: self.port.unwrap_or(if tls.is_some() { 8883 } else { 1883 }),
+            host: host.clone(),
+            port: port.unwrap_or(usual_port),
             protocol: Protocol::V5,
             client_id: self.client_id.clone().unwrap_or_else(|| fresh_client_id(kind)),
             session: Session::Clean,
@@ -138,6 +150,25 @@ impl ConnectArgs {
             tls,
             properties: properties::for_connect(&[]),
         })
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, Failure> {
+        let flagged = self.cafile.is_some() || self.insecure || self.cert.is_some();
+        let secure = match self.address.as_ref().and_then(|address| address.secure) {
+            Some(false) if flagged => {
+                return Err(Failure::usage("mqtt:// is without TLS; with certificates it is mqtts://"));
+            }
+            secure => secure.unwrap_or(flagged),
+        };
+        if !secure {
+            return Ok(None);
+        }
+        let belief = match &self.cafile {
+            _ if self.insecure => Belief::Anybody,
+            Some(file) => Belief::File(file),
+            None => Belief::System,
+        };
+        Tls::read(belief, self.cert.as_deref().zip(self.key.as_deref())).map(Some)
     }
 
     /// When to try again, for a command that runs until it is told to stop.
@@ -271,6 +302,8 @@ mod tests {
             "hubbub pub -t a -m x -D publish user-property k v -D connect session-expiry-interval 60 -V 5",
             "hubbub sub -h ::1 -t a -t b/# -v -C 3 -W 5 -R -N -c -i phone -q 2 -V mqttv311",
             "hubbub sub -t a --cafile ca.pem --cert c.pem --key k.pem --json",
+            "hubbub sub -t a --address mqtts://chat.example:8883 --ca ca.pem",
+            "hubbub sub -t a --address [::1]:1883",
         ] {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
@@ -292,9 +325,29 @@ mod tests {
             "hubbub pub -t a -m x -D publish colour red",
             "hubbub sub -t a -C 0",
             "hubbub sub -t a --cert c.pem",
+            "hubbub sub -t a --insecure --cafile ca.pem",
+            "hubbub sub -t a --address http://chat.example",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn the_address_says_where_and_how() {
+        let reached = |flags: &str| {
+            let options = options(&format!("hubbub pub -t a -m x {flags}"))?;
+            Ok::<_, Failure>((options.host, options.port, options.tls.is_some()))
+        };
+        let at = |host: &str, port, tls| Ok((host.to_owned(), port, tls));
+        assert_eq!(reached("-h a -p 9"), at("a", 9, false));
+        assert_eq!(reached("-h a --insecure"), at("a", 8883, true));
+        assert_eq!(reached("--address b"), at("b", 1883, false));
+        assert_eq!(reached("--address mqtts://b --insecure"), at("b", 8883, true));
+        assert_eq!(reached("-h a -p 9 --address mqtt://b:7"), at("b", 7, false));
+        let contradiction = reached("--address mqtt://b --insecure").unwrap_err();
+        assert!(contradiction.message.contains("mqtts://"), "{contradiction}");
+        let unreadable = reached("--cafile no-such.pem").unwrap_err();
+        assert!(unreadable.message.contains("no-such.pem"), "{unreadable}");
     }
 
     #[test]

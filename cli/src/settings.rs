@@ -1,6 +1,7 @@
 //! `hubbub config`: check or print the configuration.
 
 use crate::exit::help_tail;
+use crate::serve;
 use clap::{Args, Subcommand};
 use hubbub_config::{Config, DEFAULT_FILE, Mistakes};
 use std::io::Write;
@@ -46,7 +47,7 @@ pub fn run(args: ConfigArgs) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match args.action {
         Action::Check { file } => {
-            load(file.as_deref())?;
+            serve::certificates::read(&load(file.as_deref())?)?;
             writeln!(out, "the configuration is fine")?;
         }
         Action::Print { default: true, .. } => out.write_all(DEFAULT_FILE.as_bytes())?,

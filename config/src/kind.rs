@@ -1,8 +1,10 @@
 //! The kinds of value: what may be written for each, how it is checked, how it is shown.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::raw::Raw;
 use crate::unit::{parse_size, parse_time, show_size, show_time};
@@ -40,6 +42,9 @@ pub(crate) trait Choices: Copy + PartialEq + 'static {
 
 /// A numeric address with a port.
 pub(crate) struct Address;
+
+/// Addresses that begin alike.
+pub(crate) struct Network;
 
 /// A file or folder, not empty.
 pub(crate) struct FilePath;
@@ -154,6 +159,24 @@ impl Kind<SocketAddr> for Address {
     }
 
     fn show(&self, value: &SocketAddr) -> String {
+        quoted(&value.to_string())
+    }
+}
+
+impl Kind<IpNet> for Network {
+    fn expects(&self) -> String {
+        r#"a network such as "10.0.0.0/8", or an address"#.into()
+    }
+
+    fn read(&self, raw: &Raw) -> Result<IpNet, String> {
+        let Raw::Text(text) = raw else { return Err(got(raw)) };
+        let address = || text.parse::<IpAddr>().map(IpNet::from);
+        let network = text.parse::<IpNet>().or_else(|_| address()).map_err(|_| got(raw))?;
+        // "10.1.2.3/8" may have been meant either way.
+        if network.trunc() == network { Ok(network) } else { Err(got(raw)) }
+    }
+
+    fn show(&self, value: &IpNet) -> String {
         quoted(&value.to_string())
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::Config;
+use crate::settings::{ClientAuth, ClientUser};
 use crate::unit::{show_size, show_time};
 
 /// A rule over several settings.
@@ -21,8 +22,27 @@ pub(crate) static RULES: &[Rule] = &[
         keys: &["listen.websocket", "login.dev", "login.users"],
         broken: |c| needs_login(&c.listen.websocket, c),
     },
-    Rule { keys: &["login.users", "login.dev", "compat.bare_client_id"], broken: nobody_may_enter },
-    Rule { keys: &["listen.mqtt", "listen.websocket", "compat.bare_client_id"], broken: nowhere_to_enter },
+    Rule {
+        keys: &["listen.mqtts", "login.dev", "login.users", "tls.client_user"],
+        broken: |c| needs_login_or_certificate(&c.listen.mqtts, c),
+    },
+    Rule {
+        keys: &["listen.wss", "login.dev", "login.users", "tls.client_user"],
+        broken: |c| needs_login_or_certificate(&c.listen.wss, c),
+    },
+    Rule {
+        keys: &["login.users", "login.dev", "compat.bare_client_id", "tls.client_user"],
+        broken: nobody_may_enter,
+    },
+    Rule {
+        keys: &["listen.mqtt", "listen.websocket", "listen.mqtts", "listen.wss", "compat.bare_client_id"],
+        broken: nowhere_to_enter,
+    },
+    Rule { keys: &["listen.mqtts", "tls.certificates"], broken: |c| needs_certificate(&c.listen.mqtts, c) },
+    Rule { keys: &["listen.wss", "tls.certificates"], broken: |c| needs_certificate(&c.listen.wss, c) },
+    Rule { keys: &["tls.keys", "tls.certificates"], broken: unequal_keys },
+    Rule { keys: &["tls.client_auth", "tls.client_ca"], broken: clients_without_authority },
+    Rule { keys: &["tls.client_user", "tls.client_auth"], broken: users_without_certificates },
     Rule { keys: &["login.scram", "login.users"], broken: scram_without_accounts },
     Rule {
         keys: &["listen.http"],
@@ -44,6 +64,14 @@ pub(crate) static RULES: &[Rule] = &[
     Rule {
         keys: &["listen.http", "listen.websocket"],
         broken: |c| shared(c.listen.http.as_slice(), &c.listen.websocket),
+    },
+    Rule {
+        keys: &["listen.mqtts", "listen.mqtt", "listen.websocket", "listen.http"],
+        broken: |c| shared(&c.listen.mqtts, &in_the_clear(c)),
+    },
+    Rule {
+        keys: &["listen.wss", "listen.mqtts", "listen.mqtt", "listen.websocket", "listen.http"],
+        broken: |c| shared(&c.listen.wss, &[in_the_clear(c), c.listen.mqtts.clone()].concat()),
     },
     Rule {
         keys: &["compat.listen", "listen.mqtt", "compat.bare_client_id"],
@@ -85,8 +113,49 @@ fn needs_login(addresses: &[SocketAddr], config: &Config) -> Option<String> {
     (!config.login.users).then(|| format!("{open} is not on loopback and needs login.users = true"))
 }
 
+/// Behind TLS a certificate may be the login, if everybody has to show one.
+fn needs_login_or_certificate(addresses: &[SocketAddr], config: &Config) -> Option<String> {
+    if everybody_shows_who_they_are(config) && !config.login.dev {
+        return None;
+    }
+    needs_login(addresses, config)
+}
+
+fn everybody_shows_who_they_are(config: &Config) -> bool {
+    config.tls.client_auth == ClientAuth::Required && config.tls.client_user != ClientUser::Off
+}
+
+fn needs_certificate(addresses: &[SocketAddr], config: &Config) -> Option<String> {
+    let first = addresses.first()?;
+    config.tls.certificates.is_empty().then(|| format!("{first} needs a certificate in tls.certificates"))
+}
+
+fn unequal_keys(config: &Config) -> Option<String> {
+    let (certificates, keys) = (config.tls.certificates.len(), config.tls.keys.len());
+    (certificates != keys)
+        .then(|| format!("each certificate has one key, in the same order: {certificates} and {keys}"))
+}
+
+fn clients_without_authority(config: &Config) -> Option<String> {
+    let missing = config.tls.client_auth != ClientAuth::Off && config.tls.client_ca.is_none();
+    missing.then(|| "needs tls.client_ca, which says whose certificates count".into())
+}
+
+fn users_without_certificates(config: &Config) -> Option<String> {
+    let never = config.tls.client_user != ClientUser::Off && config.tls.client_auth == ClientAuth::Off;
+    never.then(|| "needs tls.client_auth = \"optional\" or \"required\"".into())
+}
+
+/// Every address without TLS.
+fn in_the_clear(config: &Config) -> Vec<SocketAddr> {
+    [&config.listen.mqtt[..], &config.listen.websocket, config.listen.http.as_slice()].concat()
+}
+
 fn nobody_may_enter(config: &Config) -> Option<String> {
-    let any = config.login.users || config.login.dev || config.compat.bare_client_id;
+    let any = config.login.users
+        || config.login.dev
+        || config.compat.bare_client_id
+        || config.tls.client_user != ClientUser::Off;
     (!any).then(|| "with login.users and login.dev both off nobody could log in".into())
 }
 
@@ -96,8 +165,9 @@ fn scram_without_accounts(config: &Config) -> Option<String> {
 }
 
 fn nowhere_to_enter(config: &Config) -> Option<String> {
-    let none =
-        config.listen.mqtt.is_empty() && config.listen.websocket.is_empty() && !config.compat.bare_client_id;
+    let listen = &config.listen;
+    let mut lists = [&listen.mqtt, &listen.websocket, &listen.mqtts, &listen.wss].into_iter();
+    let none = lists.all(Vec::is_empty) && !config.compat.bare_client_id;
     none.then(|| "there is no address for MQTT and none for WebSocket".into())
 }
 
@@ -224,6 +294,59 @@ mod tests {
     }
 
     #[test]
+    fn tls_needs_its_files() {
+        let pair = "[tls]\ncertificates = ['a.pem']\nkeys = ['a.key']\n";
+        let check = |text: &str, message: &str| check(text, &format!("hubbub.toml:2: {message}"));
+        check(
+            "[listen]\nmqtts = ['127.0.0.1:8883']",
+            "listen.mqtts: 127.0.0.1:8883 needs a certificate in tls.certificates",
+        );
+        check(
+            "[listen]\nwss = ['[::1]:8084']",
+            "listen.wss: [::1]:8084 needs a certificate in tls.certificates",
+        );
+        check(
+            "[tls]\ncertificates = ['a.pem', 'b.pem']",
+            "tls.certificates: each certificate has one key, in the same order: 2 and 0",
+        );
+        check(
+            "[tls]\nclient_auth = 'optional'",
+            "tls.client_auth: needs tls.client_ca, which says whose certificates count",
+        );
+        check(
+            "[tls]\nclient_user = 'cn'",
+            "tls.client_user: needs tls.client_auth = \"optional\" or \"required\"",
+        );
+        check_fine(&format!("{pair}[listen]\nmqtt = []\nwebsocket = []\nmqtts = ['0.0.0.0:8883']"));
+        check_fine(&format!(
+            "{pair}client_ca = 'ca.pem'\nclient_auth = 'required'\nclient_user = 'cn'\n[login]\nusers = false\n\
+             [listen]\nmqtts = ['0.0.0.0:8883']"
+        ));
+    }
+
+    #[test]
+    fn tls_does_not_replace_a_login() {
+        let pair = "certificates = ['a.pem']\nkeys = ['a.key']\nclient_ca = 'ca.pem'\n";
+        for (key, address) in [("mqtts", "0.0.0.0:8883"), ("wss", "[::]:8084")] {
+            let listen = format!("[listen]\n{key} = ['{address}']\n[tls]\n{pair}");
+            check(
+                &format!("{listen}[login]\ndev = true"),
+                &format!(
+                    "hubbub.toml:2: listen.{key}: {address} is not on loopback, and login.dev believes every user name; \
+                     use one or the other"
+                ),
+            );
+            // Whoever shows no certificate would be nobody.
+            check(
+                &format!("{listen}client_auth = 'optional'\nclient_user = 'cn'\n[login]\nusers = false"),
+                &format!(
+                    "hubbub.toml:2: listen.{key}: {address} is not on loopback and needs login.users = true"
+                ),
+            );
+        }
+    }
+
+    #[test]
     fn http_and_compatibility_stay_on_loopback() {
         check(
             "[listen]\nhttp = '0.0.0.0:8080'",
@@ -251,6 +374,16 @@ mod tests {
             "[compat]\nlisten = '127.0.0.1:1883'\nbare_client_id = true",
             "compat.listen",
             "127.0.0.1:1883",
+        );
+        check(
+            "[listen]\nmqtts = ['127.0.0.1:1883']\n[tls]\ncertificates = ['a']\nkeys = ['a']",
+            "listen.mqtts",
+            "127.0.0.1:1883",
+        );
+        check(
+            "[listen]\nwss = ['127.0.0.1:8883']\nmqtts = ['127.0.0.1:8883']\n[tls]\ncertificates = ['a']\nkeys = ['a']",
+            "listen.wss",
+            "127.0.0.1:8883",
         );
         check_fine("[compat]\nlisten = '127.0.0.1:1883'");
         check_fine("[listen]\nmqtt = ['127.0.0.1:0']\nwebsocket = ['127.0.0.1:0']\nhttp = '127.0.0.1:0'");

@@ -7,7 +7,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::kind::{Address, Bytes, Choice, Choices, Count, FilePath, Flag, Many, Maybe, Span};
+use ipnet::IpNet;
+
+use crate::kind::{Address, Bytes, Choice, Choices, Count, FilePath, Flag, Many, Maybe, Network, Span};
 use crate::table::settings;
 use crate::word::{
     Secret, Url, Word, check_host_port, check_log_filter, check_origin, check_path, check_user,
@@ -32,11 +34,18 @@ settings! {
         mqtt: Vec<SocketAddr> = vec![loopback(1883)], Many(Address);
         /// Addresses for MQTT over WebSocket.
         websocket: Vec<SocketAddr> = vec![loopback(8083)], Many(Address);
+        /// Addresses for MQTT over TLS, usually on port 8883; needs tls.certificates.
+        mqtts: Vec<SocketAddr> = Vec::new(), Many(Address);
+        /// Addresses for MQTT over WebSocket over TLS; needs tls.certificates.
+        wss: Vec<SocketAddr> = Vec::new(), Many(Address);
         /// The path that a WebSocket client asks for.
         websocket_path: String = "/mqtt".into(), Word("a path such as \"/mqtt\"", check_path);
         /// Web pages that may open a WebSocket, each as the browser's Origin header has it; when empty, only
         /// pages from the host and port they connect to, and clients that send no Origin (programs).
         websocket_origins: Vec<String> = Vec::new(), Many(Word("an origin such as \"https://chat.example\"", check_origin));
+        /// Networks of proxies in front of this server. Who comes from there has to say for whom: with a PROXY
+        /// protocol header (version 1 or 2), over WebSocket also with X-Forwarded-For. Nobody else is believed.
+        proxy_from: Vec<IpNet> = Vec::new(), Many(Network);
         /// Address for `/healthz` and `/metrics`, on loopback only.
         http: Option<SocketAddr> = Some(loopback(8080)), Maybe(Address);
     }
@@ -56,6 +65,22 @@ settings! {
         /// PBKDF2 rounds of those stored passwords: what a thief pays for each guess and a client's device at each
         /// login. After a change, names with the earlier number show until their next `passwd` that they exist.
         scram_iterations: u32 = 600_000, Count(4096, 10_000_000);
+    }
+
+    /// Certificates of this server and of its clients; read again on SIGHUP.
+    tls: Tls {
+        /// Certificate chains in PEM, the server's own first in each file; a client gets the one with the name that
+        /// it asks for, else the first.
+        certificates: Vec<PathBuf> = Vec::new(), Many(FilePath);
+        /// The private keys of these certificates in PEM, in the same order.
+        keys: Vec<PathBuf> = Vec::new(), Many(FilePath);
+        /// Authorities in PEM whose certificates clients may show.
+        client_ca: Option<PathBuf> = None, Maybe(FilePath);
+        /// Whether clients show a certificate of their own; "optional" lets in those without, by password.
+        client_auth: ClientAuth = ClientAuth::Off, Choice;
+        /// The part of a client's certificate that is its user name, in place of a password: the common name, or
+        /// the DNS name or e-mail address among the alternative names; off = it still needs a password.
+        client_user: ClientUser = ClientUser::Off, Choice;
     }
 
     /// Where data is kept.
@@ -251,6 +276,30 @@ pub enum Engine {
     Memory,
 }
 
+/// Whether clients show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked for one.
+    Off,
+    /// They may; one that is not from our authorities is refused.
+    Optional,
+    /// They have to.
+    Required,
+}
+
+/// Which part of a client's certificate is the user name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientUser {
+    /// None: the certificate opens the door, and a password says who is there.
+    Off,
+    /// The common name of the subject.
+    CommonName,
+    /// The DNS name among the alternative names.
+    DnsName,
+    /// The e-mail address among the alternative names.
+    Email,
+}
+
 /// The shape of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -270,6 +319,20 @@ impl Engine {
 impl Choices for Engine {
     const ALL: &[(&str, Engine)] =
         &[("fjall", Engine::Fjall), ("sled", Engine::Sled), ("memory", Engine::Memory)];
+}
+
+impl Choices for ClientAuth {
+    const ALL: &[(&str, ClientAuth)] =
+        &[("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
+}
+
+impl Choices for ClientUser {
+    const ALL: &[(&str, ClientUser)] = &[
+        ("off", ClientUser::Off),
+        ("cn", ClientUser::CommonName),
+        ("dns", ClientUser::DnsName),
+        ("email", ClientUser::Email),
+    ];
 }
 
 impl Choices for LogFormat {

@@ -15,8 +15,15 @@ use crate::table::{Section, Setting, all, find};
 const USUAL_FILE: &str = "hubbub.toml";
 
 /// Variables of the command line client, and the name of the file; not settings.
-const RESERVED: &[&str] =
-    &["HUBBUB_HOST", "HUBBUB_PORT", "HUBBUB_USER", "HUBBUB_PASSWORD", "HUBBUB_LOG", "HUBBUB_CONFIG"];
+const RESERVED: &[&str] = &[
+    "HUBBUB_HOST",
+    "HUBBUB_PORT",
+    "HUBBUB_ADDRESS",
+    "HUBBUB_USER",
+    "HUBBUB_PASSWORD",
+    "HUBBUB_LOG",
+    "HUBBUB_CONFIG",
+];
 
 /// What the sources say: values for known settings, and mistakes.
 #[derive(Default)]

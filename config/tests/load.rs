@@ -226,6 +226,20 @@ fn numbers_stop_at_the_size_of_their_type_and_at_their_bounds() {
 }
 
 #[test]
+fn networks_are_written_whole() {
+    for (value, fine) in [
+        ("10.0.0.0/8, fd00::/8", true),
+        ("127.0.0.1", true),
+        ("", true),
+        ("10.1.2.3/8", false),
+        ("10.0.0.0/33", false),
+    ] {
+        let written = Written::file("").argument("listen.proxy_from", value);
+        assert_eq!(written.load().is_ok(), fine, "{value}");
+    }
+}
+
+#[test]
 fn secrets_stay_out_of_the_mistakes() {
     let written =
         Written::file("[notify]\nwebhook = \"ftp://me:sesame@push.example\"\nsecret = [\"sesame\"]\n");
@@ -240,6 +254,7 @@ fn variables_of_the_client_and_of_others_are_left_alone() {
     for name in [
         "HUBBUB_HOST",
         "HUBBUB_PORT",
+        "HUBBUB_ADDRESS",
         "HUBBUB_USER",
         "HUBBUB_PASSWORD",
         "HUBBUB_LOG",

@@ -1,16 +1,17 @@
 //! An MQTT client driven packet by packet: it sends what it is told to, and acknowledges a message only when the test takes it.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::PATIENCE;
+use crate::way::{Pipe, Way};
 use crate::wire::{self, Connect, Packet, Props, Publish, Version, ack, take_packet};
 
 /// A connected client.
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Pipe>,
     version: Version,
     buffer: Vec<u8>,
     waiting: VecDeque<Publish>,
@@ -42,10 +43,13 @@ pub struct Receipt {
 impl Client {
     /// Connects and logs in.
     pub fn connect(address: SocketAddr, connect: Connect) -> Result<Client, Refused> {
-        let stream = TcpStream::connect(address).expect("the hub accepts connections");
-        stream.set_nodelay(true).unwrap();
+        Client::over(&Way::tcp(address), connect)
+    }
+
+    /// Connects this way and logs in.
+    pub fn over(way: &Way, connect: Connect) -> Result<Client, Refused> {
         let mut client = Client {
-            stream,
+            stream: way.connect(),
             version: connect.version,
             buffer: Vec::new(),
             waiting: VecDeque::new(),
@@ -330,12 +334,20 @@ impl Client {
                 return Ok(Some(packet));
             }
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            self.stream.set_read_timeout(Some(left))?;
+            self.stream.socket().set_read_timeout(Some(left))?;
             let mut bytes = [0; 16 * 1024];
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Ok(None),
                 Ok(count) => self.buffer.extend_from_slice(&bytes[..count]),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                // A TLS alert is an end too; an end without a goodbye of TLS is none.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionReset | io::ErrorKind::InvalidData
+                    ) =>
+                {
+                    return Ok(None);
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -12,10 +12,11 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
+use crate::certificates::Pair;
 use crate::http::{self, Http};
 use crate::person::Arrival;
 use crate::tool::{self, Ended, Tool};
-use crate::{Client, Connect, PATIENCE, RawClient, binary};
+use crate::{Client, Connect, PATIENCE, RawClient, Way, binary};
 
 /// How a hub is to run.
 #[derive(Clone)]
@@ -38,6 +39,8 @@ pub struct Hub {
 struct Addresses {
     mqtt: Option<SocketAddr>,
     websocket: Option<SocketAddr>,
+    mqtts: Option<SocketAddr>,
+    wss: Option<SocketAddr>,
     http: Option<SocketAddr>,
     compat: Option<SocketAddr>,
 }
@@ -67,6 +70,17 @@ impl Settings {
     pub fn set(mut self, key: &str, value: impl Into<String>) -> Settings {
         self.values.insert(key.into(), value.into());
         self
+    }
+
+    /// With TLS, and these certificates.
+    pub fn with_tls(self, pairs: &[&Pair]) -> Settings {
+        let list = |file: fn(&Pair) -> &Path| {
+            pairs.iter().map(|pair| file(pair).to_str().unwrap()).collect::<Vec<_>>().join(",")
+        };
+        self.set("listen.mqtts", "127.0.0.1:0")
+            .set("listen.wss", "127.0.0.1:0")
+            .set("tls.certificates", list(|pair| &pair.certificate))
+            .set("tls.keys", list(|pair| &pair.key))
     }
 
     /// Starts a hub in a new folder and waits until it is ready.
@@ -120,7 +134,7 @@ impl Hub {
 
     /// Somebody who is about to arrive; see [`Arrival`].
     pub fn person(&self, name: &str) -> Arrival {
-        Arrival::new(self.mqtt(), name)
+        Arrival::new(Way::tcp(self.mqtt()), name)
     }
 
     /// A plain MQTT client, connected.
@@ -144,6 +158,16 @@ impl Hub {
     /// Where MQTT is spoken over WebSocket.
     pub fn websocket(&self) -> SocketAddr {
         self.at.websocket.expect("the hub said where it speaks WebSocket")
+    }
+
+    /// Where MQTT is spoken over TLS.
+    pub fn mqtts(&self) -> SocketAddr {
+        self.at.mqtts.expect("the hub said where it speaks MQTT over TLS")
+    }
+
+    /// Where MQTT is spoken over WebSocket over TLS.
+    pub fn wss(&self) -> SocketAddr {
+        self.at.wss.expect("the hub said where it speaks WebSocket over TLS")
     }
 
     /// Where clients known by their client id alone come in.
@@ -206,6 +230,8 @@ impl Hub {
         let ports = [
             ("listen.mqtt", self.at.mqtt),
             ("listen.websocket", self.at.websocket),
+            ("listen.mqtts", self.at.mqtts),
+            ("listen.wss", self.at.wss),
             ("listen.http", self.at.http),
             ("compat.listen", self.at.compat),
         ];
@@ -220,7 +246,16 @@ impl Hub {
 
     /// Asks it to stop (SIGTERM) without waiting.
     pub fn is_told_to_stop(&self) {
-        tool::succeeds(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
+        self.signal("-TERM");
+    }
+
+    /// Asks it to read its files again (SIGHUP) without waiting.
+    pub fn is_told_to_reload(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
+        tool::succeeds(Command::new("kill").args([signal, &self.child.id().to_string()]));
     }
 
     /// Waits for its end.
@@ -304,6 +339,8 @@ fn read_addresses(lines: &Receiver<String>) -> Result<Addresses, &'static str> {
         match kind {
             "mqtt" => at.mqtt = at.mqtt.or(address(rest)),
             "websocket" => at.websocket = at.websocket.or(address(rest)),
+            "mqtts" => at.mqtts = at.mqtts.or(address(rest)),
+            "wss" => at.wss = at.wss.or(address(rest)),
             "http" => at.http = at.http.or(address(rest)),
             "compat" => at.compat = at.compat.or(address(rest)),
             _ if kind.starts_with("ready") => return Ok(at),

@@ -10,6 +10,8 @@
 //! | [`scram`] | what a client says in an authentication by SCRAM-SHA-256 |
 //! | [`raw`] | a socket to which a test says bytes and from which it expects bytes |
 //! | [`client`] | an MQTT client driven packet by packet, which acknowledges only when told |
+//! | [`way`] | how a client gets to the hub: over TCP, TLS, WebSocket, or WebSocket over TLS |
+//! | [`certificates`] | authorities, and certificates made on the spot |
 //! | [`person`] | somebody who chats, in sentences |
 //! | [`webhook`] | the application's own server, which the hub calls for people who are away |
 //! | [`tool`] | programs that we did not write, with a time limit |
@@ -18,6 +20,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod binary;
+pub mod certificates;
 pub mod client;
 pub mod http;
 pub mod hub;
@@ -25,13 +28,16 @@ pub mod person;
 pub mod raw;
 pub mod scram;
 pub mod tool;
+pub mod way;
 pub mod webhook;
 pub mod wire;
 
+pub use certificates::{Authority, Trust};
 pub use client::{Client, Receipt};
 pub use hub::{Hub, Settings};
 pub use person::{Message, Person, message};
 pub use raw::RawClient;
+pub use way::Way;
 pub use webhook::WebhookSink;
 pub use wire::{Connect, Packet, Props, Publish, Version, Will};
 

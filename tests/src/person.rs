@@ -1,17 +1,17 @@
 //! Somebody who chats, in sentences: `bob.sees(message("hi").seq(1).from("alice"))`.
 
-use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 
 use serde_json::Value;
 
-use crate::client::{Client, Receipt};
+use crate::client::{Client, Receipt, Refused};
+use crate::way::Way;
 use crate::wire::{Connect, Publish, Version};
 
 /// Somebody who is about to connect, on a device called `{name}-device` that speaks MQTT 5, unless told otherwise.
 #[derive(Clone)]
 pub struct Arrival {
-    address: SocketAddr,
+    way: Way,
     name: String,
     connect: Connect,
 }
@@ -36,14 +36,26 @@ pub fn message(text: &str) -> Message {
 }
 
 impl Arrival {
-    pub(crate) fn new(address: SocketAddr, name: &str) -> Arrival {
+    pub(crate) fn new(way: Way, name: &str) -> Arrival {
         let connect = Connect::new(Version::V5, format!("{name}-device")).user(name);
-        Arrival { address, name: name.into(), connect }
+        Arrival { way, name: name.into(), connect }
     }
 
     /// On a device of this name, its client id.
     pub fn on(mut self, device: &str) -> Arrival {
         self.connect.client_id = device.into();
+        self
+    }
+
+    /// On this way to the hub.
+    pub fn over(mut self, way: &Way) -> Arrival {
+        self.way = way.clone();
+        self
+    }
+
+    /// Without a user name.
+    pub fn nameless(mut self) -> Arrival {
+        self.connect.user = None;
         self
     }
 
@@ -79,9 +91,15 @@ impl Arrival {
         person
     }
 
+    /// Connects, which the hub is to refuse.
+    pub fn is_refused(self) -> Refused {
+        let connected = Client::over(&self.way, self.connect);
+        connected.err().unwrap_or_else(|| panic!("{} is let in", self.name))
+    }
+
     /// Connects only.
     pub fn connects(self) -> Person {
-        let connected = Client::connect(self.address, self.connect.clone());
+        let connected = Client::over(&self.way, self.connect.clone());
         let client = connected.unwrap_or_else(|refused| panic!("{} is not let in: {refused:?}", self.name));
         Person { name: self.name.clone(), client, arrival: self }
     }

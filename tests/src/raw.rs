@@ -1,22 +1,26 @@
 //! A socket to which a test says bytes, and from which it expects bytes.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::PATIENCE;
+use crate::way::{Pipe, Way};
 
-/// A TCP connection without any protocol.
+/// A connection without any protocol, or with one that a [`Way`] puts below.
 pub struct RawClient {
-    stream: TcpStream,
+    stream: Box<dyn Pipe>,
 }
 
 impl RawClient {
     /// Connects.
     pub fn connect(address: SocketAddr) -> RawClient {
-        let stream = TcpStream::connect(address).expect("the hub accepts connections");
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
+        RawClient::over(&Way::tcp(address))
+    }
+
+    /// Connects this way.
+    pub fn over(way: &Way) -> RawClient {
+        let stream = way.connect();
+        stream.socket().set_read_timeout(Some(PATIENCE)).unwrap();
         RawClient { stream }
     }
 
@@ -29,7 +33,7 @@ impl RawClient {
     /// Sends this again and again without reading, at most so many bytes, until the hub takes no more: for two seconds,
     /// or because it closed. How many bytes it took.
     pub fn sends_without_reading(&mut self, bytes: &[u8], at_most: usize) -> usize {
-        self.stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+        self.stream.socket().set_write_timeout(Some(Duration::from_secs(2))).unwrap();
         let mut sent = 0;
         while sent < at_most {
             // What was cut off in a packet is sent first, so that the packets stay whole.
@@ -77,6 +81,19 @@ impl RawClient {
     pub fn is_closed(&mut self) {
         let rest = self.rest();
         assert!(rest.is_empty(), "expected the end, got {rest:02x?}");
+    }
+
+    /// Expects that the hub closes, whatever it says before and however it does it.
+    pub fn ends(&mut self) {
+        let mut rest = Vec::new();
+        let timed_out = |error: &std::io::Error| {
+            matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+        };
+        if let Err(error) = self.stream.read_to_end(&mut rest)
+            && timed_out(&error)
+        {
+            panic!("not closed ({error}) after {rest:02x?}");
+        }
     }
 
     /// Everything until the hub closes.

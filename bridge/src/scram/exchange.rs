@@ -64,6 +64,9 @@ impl Login {
         if first.authorization.as_ref().is_some_and(|other| *other != first.name) {
             return Err(LoginRefusal::NotAuthorized("nobody can act as another user"));
         }
+        if self.request.certificate.as_deref().is_some_and(|other| *other != *first.name) {
+            return Err(LoginRefusal::NotAuthorized("the client certificate is that of another user"));
+        }
         if self.request.username.as_deref().is_some_and(|other| *other != *first.name) {
             return Err(LoginRefusal::NotAuthorized("the method names another user than the connection"));
         }
@@ -134,6 +137,7 @@ mod tests {
             door: Door::Mqtt,
             peer: ([127, 0, 0, 1], 1).into(),
             client: "alice-phone".into(),
+            certificate: None,
             username: username.map(Into::into),
             password: None,
         };

@@ -41,6 +41,8 @@ impl Agreed {
             door: identity.door,
             peer,
             client: identity.device.client.clone(),
+            // It was looked at when the connection began, and does not change.
+            certificate: None,
             // Nobody else may come out of it.
             username: Some(identity.device.user.clone()),
             password: None,

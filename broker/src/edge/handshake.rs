@@ -5,8 +5,9 @@ mod exchange;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
+use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
@@ -15,8 +16,12 @@ use super::link;
 use crate::codec::encode;
 use crate::codec::{CodecError, Connect, Decoder, Packet, Version};
 use crate::counters::Counters;
+use crate::layers::{LayerError, Layers};
+use crate::outbuffer::OutBuffer;
 use crate::policy::{Door, Identity, LoginRefusal, LoginRequest};
+use crate::proxy::{self, Header, Proxies};
 use crate::shared::Shared;
+use crate::tls::ClientName;
 use crate::topic;
 use crate::websocket::WebSocket;
 
@@ -25,7 +30,7 @@ pub struct Arrival {
     /// The socket.
     pub stream: Carried,
     /// What is in front of MQTT.
-    pub websocket: Option<Box<WebSocket>>,
+    pub layers: Option<Box<Layers>>,
     /// Knows the version by now.
     pub decoder: Decoder,
     /// Bytes behind the CONNECT.
@@ -69,20 +74,33 @@ pub async fn receive(
     door: Door,
     shared: Arc<Shared>,
 ) -> Option<Arrival> {
-    let websocket = (door == Door::WebSocket).then(|| Box::new(WebSocket::new(shared.settings.door.clone())));
+    let layers = layers_of(door, &shared)?;
     let decoder = Decoder::new(shared.settings.before_login);
     let (raw, plain, counters) = (BytesMut::new(), BytesMut::new(), shared.counters.clone());
-    let mut newcomer = Newcomer { stream, websocket, decoder, raw, plain, counters };
-    let outcome = newcomer.connect().await;
+    let mut newcomer = Newcomer { stream, peer, door, layers, decoder, raw, plain, counters };
+    let outcome = newcomer.introduce_and_connect(&shared.settings.proxies).await;
     match outcome {
-        Ok(connect) => newcomer.enter(connect, peer, door, &shared).await,
+        Ok(connect) => newcomer.enter(connect, &shared).await,
         Err(refusal) => {
             shared.counters.connections_refused_total.add(1);
-            tracing::debug!(%peer, ?refusal, "no connect");
+            if let NoConnect::Layer(error) = &refusal {
+                shared.count_layer_error(error);
+            }
+            tracing::debug!(peer = %newcomer.peer, ?door, %refusal, "no connect");
             newcomer.refuse_bytes(refusal).await;
             None
         }
     }
+}
+
+/// What stands in front of MQTT at this door; nothing at all if the door cannot be opened.
+fn layers_of(door: Door, shared: &Shared) -> Option<Option<Box<Layers>>> {
+    let tls = match door.is_tls() {
+        true => Some(shared.tls()?.accept().inspect_err(|error| tracing::error!(%error, "no tls")).ok()?),
+        false => None,
+    };
+    let websocket = door.is_websocket().then(|| WebSocket::new(shared.settings.door.clone()));
+    Some(Layers::new(tls, websocket))
 }
 
 /// Bytes of a client id. It stands in every frame about its session, and those of a connect do not wait for credit.
@@ -90,19 +108,30 @@ const MAX_CLIENT_ID: usize = 1024;
 
 struct Newcomer {
     stream: TcpStream,
-    websocket: Option<Box<WebSocket>>,
+    /// Where from, as far as it is known.
+    peer: SocketAddr,
+    door: Door,
+    layers: Option<Box<Layers>>,
     decoder: Decoder,
     raw: BytesMut,
     plain: BytesMut,
     counters: Arc<Counters>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Error)]
 enum NoConnect {
     /// Gone, or not MQTT at all: nothing to say.
+    #[error("gone, or another packet first")]
     Silent,
+    /// A proxy that does not say for whom.
+    #[error("from a proxy, and no word for whom")]
+    NoIntroduction,
     /// A packet that is wrong.
+    #[error(transparent)]
     Codec(CodecError),
+    /// It ended below MQTT; what there is to say was said there.
+    #[error(transparent)]
+    Layer(LayerError),
 }
 
 /// Why a CONNECT is not accepted.
@@ -115,6 +144,35 @@ enum Refusal {
 }
 
 impl Newcomer {
+    /// Who comes from a proxy is known by the word of the proxy from here on.
+    async fn introduce_and_connect(&mut self, proxies: &Proxies) -> Result<Box<Connect>, NoConnect> {
+        if !proxies.trusts(self.peer.ip()) || self.has_proxy_header().await? {
+            return self.connect().await;
+        }
+        let connect = self.connect().await?;
+        let told = self.layers.as_mut().and_then(|layers| layers.take_forwarded_for());
+        let client = told.and_then(|told| proxies.forwarded(&told)).ok_or(NoConnect::NoIntroduction)?;
+        // Which port it had there nobody says.
+        self.peer = SocketAddr::new(client, 0);
+        Ok(connect)
+    }
+
+    /// Takes the header of the PROXY protocol away. Where there is none a WebSocket upgrade may still say for whom.
+    async fn has_proxy_header(&mut self) -> Result<bool, NoConnect> {
+        loop {
+            match proxy::header(&self.raw) {
+                Header::Whole(length, client) => {
+                    self.raw.advance(length);
+                    self.peer = client.unwrap_or(self.peer);
+                    return Ok(true);
+                }
+                Header::Other if self.door.is_websocket() => return Ok(false),
+                Header::Other => return Err(NoConnect::NoIntroduction),
+                Header::Incomplete => self.fill().await?,
+            }
+        }
+    }
+
     async fn connect(&mut self) -> Result<Box<Connect>, NoConnect> {
         match self.packet().await? {
             Packet::Connect(connect) => {
@@ -127,6 +185,9 @@ impl Newcomer {
 
     async fn packet(&mut self) -> Result<Packet, NoConnect> {
         loop {
+            if !self.raw.is_empty() {
+                self.unwrap_layers().await?;
+            }
             let mut bytes = self.plain.split().freeze();
             let decoded = self.decoder.decode(&mut bytes).map_err(NoConnect::Codec)?;
             self.plain = BytesMut::from(&bytes[..]);
@@ -135,60 +196,60 @@ impl Newcomer {
                     self.counters.packets_received_total.add(1);
                     return Ok(packet);
                 }
-                None => self.read().await?,
+                None => self.fill().await?,
             }
         }
     }
 
-    async fn read(&mut self) -> Result<(), NoConnect> {
+    /// Reads once from the socket.
+    async fn fill(&mut self) -> Result<(), NoConnect> {
         self.stream.readable().await.map_err(|_| NoConnect::Silent)?;
         self.raw.reserve(1024);
         match self.stream.try_read_buf(&mut self.raw) {
-            Ok(0) => return Err(NoConnect::Silent),
-            Ok(count) => self.counters.bytes_received_total.add(count as u64),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
-            Err(_) => return Err(NoConnect::Silent),
-        }
-        let Some(websocket) = &mut self.websocket else {
-            self.plain.unsplit(self.raw.split());
-            return Ok(());
-        };
-        let received = websocket.receive(&self.raw.split(), &mut self.plain);
-        let reply = websocket.take_output();
-        self.stream.write_all(&reply).await.map_err(|_| NoConnect::Silent)?;
-        self.counters.bytes_sent_total.add(reply.len() as u64);
-        match received {
-            // What came before the end still counts.
-            Err(_) if !self.plain.is_empty() => Ok(()),
-            Err(error) => {
-                tracing::debug!(%error, "websocket ended");
-                Err(NoConnect::Silent)
+            Ok(0) => Err(NoConnect::Silent),
+            Ok(count) => {
+                self.counters.bytes_received_total.add(count as u64);
+                Ok(())
             }
-            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+            Err(_) => Err(NoConnect::Silent),
         }
     }
 
-    async fn enter(
-        mut self,
-        mut connect: Box<Connect>,
-        peer: SocketAddr,
-        door: Door,
-        shared: &Shared,
-    ) -> Option<Arrival> {
+    /// Moves what was read through the layers.
+    async fn unwrap_layers(&mut self) -> Result<(), NoConnect> {
+        let Some(layers) = &mut self.layers else {
+            self.plain.unsplit(self.raw.split());
+            return Ok(());
+        };
+        let received = layers.receive(&self.raw.split(), &mut self.plain);
+        self.stream.write_all(&layers.out().take()).await.map_err(|_| NoConnect::Silent)?;
+        match received {
+            // What came before the end still counts.
+            Err(error) if !self.plain.is_empty() && !error.is_tls_failure() => Ok(()),
+            received => received.map_err(NoConnect::Layer),
+        }
+    }
+
+    async fn enter(mut self, mut connect: Box<Connect>, shared: &Shared) -> Option<Arrival> {
+        let (peer, door) = (self.peer, self.door);
         let assigned = connect.client_id.is_empty();
         let login = match self.client_id(&mut connect) {
             Err(why) => Err(Refusal::Told(0x85, why)),
-            Ok(()) => self.check(&connect, peer, door, shared).await,
+            Ok(()) => self.check(&connect, shared).await,
         };
         match login {
             Ok((identity, proof)) => {
                 self.decoder.set_limits(shared.settings.after_login);
-                if let Some(websocket) = &mut self.websocket {
-                    websocket.set_max_bytes(shared.settings.after_login.packet_bytes);
+                if let Some(layers) = &mut self.layers {
+                    layers.set_max_bytes(shared.settings.after_login.packet_bytes);
                 }
-                let Newcomer { stream, websocket, decoder, plain: rest, .. } = self;
+                if door.is_tls() {
+                    shared.counters.tls_connections_total.add(1);
+                }
+                let Newcomer { stream, layers, decoder, plain: rest, .. } = self;
                 let stream = Carried::Here(stream);
-                Some(Arrival { stream, websocket, decoder, rest, connect, assigned, identity, proof, peer })
+                Some(Arrival { stream, layers, decoder, rest, connect, assigned, identity, proof, peer })
             }
             Err(Refusal::Gone) => {
                 shared.counters.connections_refused_total.add(1);
@@ -203,6 +264,10 @@ impl Newcomer {
                 None
             }
         }
+    }
+
+    fn client_name(&self) -> ClientName {
+        self.layers.as_ref().map_or(ClientName::Unasked, |layers| layers.client_name())
     }
 
     /// A client without an id gets one, if its version allows (MQTT 5 §3.1.3.1, 3.1.1 §3.1.3.1).
@@ -227,7 +292,7 @@ impl Newcomer {
     }
 
     async fn refuse_bytes(self, refusal: NoConnect) {
-        let NoConnect::Codec(error) = refusal else { return };
+        let NoConnect::Codec(error) = refusal else { return self.close_layers().await };
         let version = self.decoder.version();
         match (version, error) {
             (Some(Version::V5), _) => {
@@ -239,54 +304,68 @@ impl Newcomer {
                 self.refuse(Version::V5, 0x84, error.what(), None).await
             }
             (_, CodecError::UnsupportedVersion(_)) => self.refuse(Version::V311, 0x84, "", None).await,
-            _ => {}
+            _ => self.close_layers().await,
         }
     }
 
-    async fn refuse(mut self, version: Version, code: u8, reason: &str, max: Option<u32>) {
-        let mut out = BytesMut::new();
-        encode::refusal(&mut out, version, code, reason, max);
+    /// Nothing to say in MQTT; what is below it ends in its own manner.
+    async fn close_layers(self) {
+        if self.layers.is_some() {
+            self.say_no(OutBuffer::default()).await;
+        }
+    }
+
+    async fn refuse(self, version: Version, code: u8, reason: &str, max: Option<u32>) {
+        let mut out = OutBuffer::default();
+        encode::refusal(out.packet(), version, code, reason, max);
+        self.say_no(out).await;
+    }
+
+    /// The last bytes before the end.
+    async fn say_no(mut self, out: OutBuffer) {
         // The client may be gone; there is nobody else to tell.
-        let _ = self.send(out.freeze(), true).await;
+        let _ = self.send(out, true).await;
         let _ = self.stream.shutdown().await;
         // Closing while something is unread would reset the connection before the client has read the answer.
         spawn_local(async move { tokio::time::timeout(link::LINGER, link::drain(&self.stream)).await });
     }
-    async fn send(&mut self, bytes: Bytes, last: bool) -> std::io::Result<()> {
-        let bytes = match &mut self.websocket {
-            Some(websocket) => {
-                websocket.send(bytes);
+
+    async fn send(&mut self, mut out: OutBuffer, last: bool) -> std::io::Result<()> {
+        let packets = out.take_sent().packets;
+        let bytes = match &mut self.layers {
+            Some(layers) => {
+                layers.wrap(&mut out);
                 if last {
-                    websocket.close();
+                    layers.close();
                 }
-                websocket.take_output()
+                layers.out().take()
             }
-            None => bytes,
+            None => out.take(),
         };
         self.stream.write_all(&bytes).await?;
-        self.counters.packets_sent_total.add(1);
+        self.counters.packets_sent_total.add(packets as u64);
         self.counters.bytes_sent_total.add(bytes.len() as u64);
         Ok(())
     }
 
     /// Who it is, and what CONNACK has to say in the words of the authentication method.
-    async fn check(
-        &mut self,
-        connect: &Connect,
-        peer: SocketAddr,
-        door: Door,
-        shared: &Shared,
-    ) -> Result<(Identity, Bytes), Refusal> {
+    async fn check(&mut self, connect: &Connect, shared: &Shared) -> Result<(Identity, Bytes), Refusal> {
         let limits = &shared.settings.session.topics;
         if let Some(will) = &connect.will
             && topic::check_name(&will.topic, limits).is_err()
         {
             return Err(Refusal::Told(0x90, "invalid will topic"));
         }
+        let certificate = match self.client_name() {
+            ClientName::Unasked => None,
+            ClientName::User(name) => Some(name),
+            ClientName::Nobody => return Err(Refusal::Told(0x87, "the client certificate names no user")),
+        };
         let request = LoginRequest {
-            door,
-            peer,
+            door: self.door,
+            peer: self.peer,
             client: connect.client_id.clone(),
+            certificate,
             username: connect.username.clone(),
             password: connect.password.clone(),
         };

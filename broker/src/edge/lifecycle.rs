@@ -41,15 +41,14 @@ const PATIENCE: Millis = 1000;
 impl Edge {
     /// Lets a client in whose login was checked: answers CONNECT and gives back the connection to read from.
     pub(super) fn adopt(&mut self, arrival: Arrival) -> Option<(u32, u64, Rc<TcpStream>)> {
-        let Arrival { stream, websocket, decoder, rest, mut connect, assigned, identity, proof, peer } =
-            arrival;
+        let Arrival { stream, layers, decoder, rest, mut connect, assigned, identity, proof, peer } = arrival;
         let stream = Rc::new(match stream {
             Carried::Here(stream) => stream,
             Carried::Moving(stream) => TcpStream::from_std(stream).ok()?,
         });
         self.last_link += 1;
         let number = self.last_link;
-        let mut link = Link::new(number, stream.clone(), websocket, decoder, rest);
+        let mut link = Link::new(number, stream.clone(), layers, decoder, rest);
         if let Err((code, reason)) = self.admit(&identity) {
             tracing::info!(user = %identity.device.user, %peer, "client not admitted");
             self.refuse(link, &connect, code, reason);

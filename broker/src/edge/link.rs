@@ -9,9 +9,9 @@ use tokio::net::TcpStream;
 
 use super::authenticate::Agreed;
 use crate::codec::{CodecError, Decoder, Packet, decode};
+use crate::layers::{LayerError, Layers};
 use crate::outbuffer::{OutBuffer, SLICES};
 use crate::tally::Sent;
-use crate::websocket::{WebSocket, WebSocketError};
 
 /// How long the last bytes of a connection may take to leave, and to be read by the client.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
@@ -31,8 +31,7 @@ pub(super) struct Link {
     pub held: Option<u64>,
     /// How its client proves who it is, if CONNECT named a method (MQTT 5 §4.12).
     pub agreed: Option<Box<Agreed>>,
-    websocket: Option<Box<WebSocket>>,
-    framed: OutBuffer,
+    layers: Option<Box<Layers>>,
     decoder: Decoder,
     partial: BytesMut,
 }
@@ -47,7 +46,7 @@ impl Link {
     pub fn new(
         number: u64,
         stream: Rc<TcpStream>,
-        websocket: Option<Box<WebSocket>>,
+        layers: Option<Box<Layers>>,
         decoder: Decoder,
         rest: BytesMut,
     ) -> Link {
@@ -59,20 +58,16 @@ impl Link {
             blocked: false,
             held: None,
             agreed: None,
-            websocket,
-            framed: OutBuffer::default(),
+            layers,
             decoder,
             partial: rest,
         }
     }
 
     /// Bytes from the socket; gives back the MQTT bytes that can be decoded now.
-    pub fn receive(&mut self, raw: Bytes) -> Result<Bytes, WebSocketError> {
-        if let Some(websocket) = &mut self.websocket {
-            let received = websocket.receive(&raw, &mut self.partial);
-            let reply = websocket.take_output();
-            self.framed.push(&reply);
-            received?;
+    pub fn receive(&mut self, raw: Bytes) -> Result<Bytes, LayerError> {
+        if let Some(layers) = &mut self.layers {
+            layers.receive(&raw, &mut self.partial)?;
         } else if self.partial.is_empty() {
             return Ok(raw);
         } else {
@@ -127,36 +122,33 @@ impl Link {
 
     /// Writes as much as the socket takes; `false` if bytes are left.
     pub fn flush(&mut self) -> io::Result<bool> {
-        if let Some(websocket) = &mut self.websocket {
-            if !self.out.is_empty() {
-                websocket.send(self.out.take());
-            }
-            self.framed.push(&websocket.take_output());
-        }
-        let out = if self.websocket.is_some() { &mut self.framed } else { &mut self.out };
+        let out = match &mut self.layers {
+            Some(layers) => layers.wrap(&mut self.out),
+            None => &mut self.out,
+        };
         write(&self.stream, out)
     }
 
-    /// What was sent since this was last asked.
+    /// What was sent since this was last asked: packets, and the bytes in which they stood on the socket.
     pub fn take_sent(&mut self) -> Sent {
-        let (packets, bytes) = (self.out.take_sent(), self.framed.take_sent().bytes);
-        // What a WebSocket writes are frames; without one they are the packets.
-        Sent { bytes: packets.bytes + bytes, ..packets }
+        let packets = self.out.take_sent();
+        match &mut self.layers {
+            Some(layers) => Sent { bytes: layers.out().take_sent().bytes, ..packets },
+            None => packets,
+        }
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait, encrypted and framed ones included.
     pub fn waiting(&self) -> usize {
-        self.out.len() + self.framed.len()
+        self.out.len() + self.layers.as_ref().map_or(0, |layers| layers.waiting())
     }
 
     /// The last bytes of a connection, for a socket that does not take them at once.
     pub fn into_rest(mut self) -> (Rc<TcpStream>, OutBuffer) {
-        if let Some(websocket) = &mut self.websocket {
-            websocket.close();
-            self.framed.push(&websocket.take_output());
-            return (self.stream, self.framed);
-        }
-        (self.stream, self.out)
+        let Some(mut layers) = self.layers else { return (self.stream, self.out) };
+        layers.wrap(&mut self.out);
+        layers.close();
+        (self.stream, layers.into_out())
     }
 }
 

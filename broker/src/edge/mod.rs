@@ -240,7 +240,8 @@ impl Edge {
                 // What came before the end still counts: often it is the DISCONNECT.
                 let last = link.take_partial();
                 self.handle_bytes(slot, number, last);
-                tracing::debug!(%error, "websocket ended");
+                self.shared.count_layer_error(&error);
+                tracing::debug!(%error, "connection ended below MQTT");
                 self.end_link(slot, number, Goodbye::LinkLost);
             }
         }

@@ -35,7 +35,7 @@ pub fn join(swarm: &mut Swarm, target: &Target, clients: &[Client]) -> Result<Jo
     while joining.joined < clients.len() {
         while joining.begun_ns.len() < clients.len() && joining.under_way() < target.parallel {
             joining.begun_ns.push(swarm.links.now_ns());
-            swarm.open(target.address, target.source(joining.begun_ns.len() - 1, clients.len()))?;
+            swarm.open(target, target.source(joining.begun_ns.len() - 1, clients.len()))?;
         }
         swarm.turn(&mut joining, Duration::from_millis(100))?;
         if let Some(failure) = joining.failure {

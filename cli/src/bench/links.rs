@@ -7,6 +7,11 @@ use std::time::Instant;
 use mio::net::TcpStream;
 use socket2::{Domain, Socket, Type};
 
+use super::tls::Veil;
+
+/// Encrypted bytes read at once; what they carry fits into the buffer of the swarm together with a whole record.
+const VEILED_CHUNK: usize = 16 * 1024;
+
 /// All connections of a run, by number, and the clock they share.
 pub struct Links {
     links: Vec<Link>,
@@ -17,8 +22,12 @@ pub struct Links {
 
 /// What reading once from a socket brought.
 pub enum Reading {
-    /// So many bytes are in the buffer; perhaps more wait in the kernel.
-    Bytes(usize),
+    /// So many bytes are in the buffer.
+    Bytes {
+        count: usize,
+        /// Perhaps more wait in the kernel.
+        more: bool,
+    },
     /// Nothing for now.
     Empty,
 }
@@ -28,6 +37,7 @@ pub(super) struct Link {
     /// The head of a packet whose tail has not arrived.
     pub(super) partial: Vec<u8>,
     pub(super) connected: bool,
+    pub(super) veil: Option<Box<Veil>>,
     out: Vec<u8>,
     dirty: bool,
     /// The kernel's buffer is full: the next attempt waits for an event.
@@ -69,9 +79,10 @@ impl Links {
         &mut link.out
     }
 
-    pub(super) fn add(&mut self, stream: TcpStream) -> usize {
+    pub(super) fn add(&mut self, stream: TcpStream, veil: Option<Box<Veil>>) -> usize {
         self.links.push(Link {
             stream: Some(stream),
+            veil,
             partial: Vec::new(),
             connected: false,
             out: Vec::new(),
@@ -124,16 +135,12 @@ impl Link {
 
     /// Reads once into `buffer`. The end of the stream is an error: nothing good follows.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Reading> {
-        let Some(stream) = &mut self.stream else { return Ok(Reading::Empty) };
-        loop {
-            match stream.read(buffer) {
-                Ok(0) => {
-                    return Err(io::Error::new(ErrorKind::UnexpectedEof, "the broker closed the connection"));
-                }
-                Ok(count) => return Ok(Reading::Bytes(count)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Reading::Empty),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let Some(veil) = &mut self.veil else { return read_once(&mut self.stream, buffer) };
+        let mut raw = [0; VEILED_CHUNK];
+        match read_once(&mut self.stream, &mut raw)? {
+            Reading::Empty => Ok(Reading::Empty),
+            Reading::Bytes { count, more } => {
+                Ok(Reading::Bytes { count: veil.receive(&raw[..count], buffer)?, more })
             }
         }
     }
@@ -150,17 +157,39 @@ impl Link {
             return Ok(());
         }
         let Some(stream) = &mut self.stream else { return Ok(()) };
+        let out = match &mut self.veil {
+            Some(veil) => {
+                veil.encrypt(&mut self.out)?;
+                &mut veil.out
+            }
+            None => &mut self.out,
+        };
         let mut written = 0;
-        while written < self.out.len() && !self.blocked {
-            match stream.write(&self.out[written..]) {
+        while written < out.len() && !self.blocked {
+            match stream.write(&out[written..]) {
                 Ok(count) => written += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.blocked = true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        self.out.drain(..written);
+        out.drain(..written);
         Ok(())
+    }
+}
+
+fn read_once(stream: &mut Option<TcpStream>, buffer: &mut [u8]) -> io::Result<Reading> {
+    let Some(stream) = stream else { return Ok(Reading::Empty) };
+    loop {
+        match stream.read(buffer) {
+            Ok(0) => {
+                return Err(io::Error::new(ErrorKind::UnexpectedEof, "the broker closed the connection"));
+            }
+            Ok(count) => return Ok(Reading::Bytes { count, more: count == buffer.len() }),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Reading::Empty),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod scenarios;
 mod stamp;
 mod swarm;
 mod target;
+mod tls;
 mod track;
 mod traffic;
 mod usage;

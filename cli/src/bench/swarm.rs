@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::codec::{self, DISCONNECT, Packet};
 use super::links::{Links, Reading, begin_connect};
+use super::target::Target;
 
 /// Bytes read at once from one socket; the bound of what one chatty connection can do in a turn.
 const READ_CHUNK: usize = 64 * 1024;
@@ -60,13 +61,15 @@ impl Swarm {
     }
 
     /// Begins one more connection; its number is one higher than that of the one before.
-    pub fn open(&mut self, address: SocketAddr, source: Option<IpAddr>) -> Result<usize> {
+    pub fn open(&mut self, target: &Target, source: Option<IpAddr>) -> Result<usize> {
+        let address = target.address;
         let mut stream =
             begin_connect(address, source).with_context(|| format!("cannot connect to {address}"))?;
+        let veil = target.tls.as_ref().map(|tls| tls.begin()).transpose()?;
         let token = Token(self.links.all().end);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, token, interest).context("cannot watch a socket")?;
-        Ok(self.links.add(stream))
+        Ok(self.links.add(stream, veil))
     }
 
     /// One turn of the loop; returns after `wait` at the latest.
@@ -172,11 +175,14 @@ impl Reader<'_> {
         }
         match link.read(&mut self.buffer[kept..]) {
             Ok(Reading::Empty) => {}
-            Ok(Reading::Bytes(count)) => {
+            Ok(Reading::Bytes { count, more }) => {
                 self.buffer[..kept].copy_from_slice(&link.partial);
                 link.partial.clear();
-                if ended || kept + count == self.buffer.len() {
+                if ended || more {
                     self.unfinished.push_back(who);
+                }
+                if link.veil.as_ref().is_some_and(|veil| veil.wants_write()) {
+                    self.links.out(who);
                 }
                 self.deliver(handler, who, kept + count);
             }

@@ -2,11 +2,15 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::process::Process;
+use super::tls::VeilMaker;
+use crate::client::address::Address;
+use crate::client::tls::{Belief, Tls};
 
 /// Connections per local address: below the usual 28,231 ports that Linux hands out for one.
 const CLIENTS_PER_SOURCE: usize = 25_000;
@@ -14,9 +18,15 @@ const CLIENTS_PER_SOURCE: usize = 25_000;
 /// Options of every scenario.
 #[derive(Args, Debug)]
 pub struct TargetArgs {
-    /// Broker to drive, MQTT 3.1.1 over TCP
+    /// Broker to drive, MQTT 3.1.1 over TCP, or over TLS as mqtts://HOST:PORT
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883")]
-    address: String,
+    address: Address,
+    /// With mqtts: believe the certificate authorities in this PEM file [default: those of this machine]
+    #[arg(long, visible_alias = "ca", value_name = "FILE")]
+    cafile: Option<PathBuf>,
+    /// With mqtts: believe every certificate
+    #[arg(long, conflicts_with = "cafile")]
+    insecure: bool,
     /// Drive a broker that is not on this machine. Only with its owner's consent: this is a load generator
     #[arg(long)]
     allow_remote: bool,
@@ -44,6 +54,8 @@ pub struct TargetArgs {
 pub struct Target {
     /// Where to connect.
     pub address: SocketAddr,
+    /// TLS of each connection, if there is to be any.
+    pub tls: Option<VeilMaker>,
     /// Random per run.
     pub run: u32,
     /// Handshakes under way at once.
@@ -83,6 +95,7 @@ impl TargetArgs {
         }
         Ok(Target {
             address,
+            tls: self.tls()?,
             run: RandomState::new().build_hasher().finish() as u32,
             parallel: usize::from(self.parallel),
             broker: self.broker_pid.map(Process::with_pid).transpose().context("--broker-pid")?,
@@ -91,6 +104,23 @@ impl TargetArgs {
             user_prefix: self.user_prefix.clone(),
             client_prefix: self.client_prefix.clone(),
         })
+    }
+}
+
+impl TargetArgs {
+    fn tls(&self) -> Result<Option<VeilMaker>> {
+        if self.address.secure != Some(true) {
+            if self.insecure || self.cafile.is_some() {
+                bail!("with certificates the address is mqtts://{}", self.address.host);
+            }
+            return Ok(None);
+        }
+        let belief = match &self.cafile {
+            _ if self.insecure => Belief::Anybody,
+            Some(file) => Belief::File(file),
+            None => Belief::System,
+        };
+        Ok(Some(VeilMaker::new(&Tls::read(belief, None)?.config(), &self.address.host)?))
     }
 }
 
@@ -134,9 +164,11 @@ impl Client {
     }
 }
 
-fn resolve(address: &str) -> Result<SocketAddr> {
-    let mut found = address.to_socket_addrs().with_context(|| format!("--address {address}"))?;
-    found.next().with_context(|| format!("--address {address}: the name has no address"))
+fn resolve(address: &Address) -> Result<SocketAddr> {
+    let host = &address.host;
+    let port = address.port.unwrap_or(if address.secure == Some(true) { 8883 } else { 1883 });
+    let mut found = (host.as_str(), port).to_socket_addrs().with_context(|| format!("--address {host}"))?;
+    found.next().with_context(|| format!("--address {host}: the name has no address"))
 }
 
 #[cfg(test)]

@@ -155,6 +155,10 @@ fn of_tls(error: &TlsError) -> Goodbye {
 }
 
 fn of_io(error: &io::Error) -> Goodbye {
+    // In TLS 1.3 the server looks at our certificate when we are through the handshake.
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return Goodbye::stop(Exit::Unavailable, format!("no secure connection: {tls}"));
+    }
     let message = match error.kind() {
         io::ErrorKind::ConnectionRefused => "nobody listens there (connection refused)".to_owned(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {

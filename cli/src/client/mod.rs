@@ -3,6 +3,7 @@
 //! `Connection` is what commands use. Below it, a `Link` is one connection from CONNECT to its end, with `v4` and `v5` as
 //! the only places that know the library's two halves.
 
+pub mod address;
 mod backoff;
 mod connection;
 mod goodbye;
@@ -12,6 +13,7 @@ pub mod options;
 mod outbox;
 pub mod properties;
 mod shutdown;
+pub mod tls;
 mod v4;
 mod v5;
 pub mod words;

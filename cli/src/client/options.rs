@@ -1,9 +1,8 @@
 //! How to reach a server and who we are there.
 
 use super::message::{Draft, Qos};
-use crate::exit::{Exit, Failure};
+use super::tls::Tls;
 use rumqttc::v5::mqttbytes::v5::{ConnectProperties, LastWillProperties};
-use std::path::Path;
 
 /// Everything that one connection needs to come up, and to come up again.
 #[derive(Debug, Clone)]
@@ -73,35 +72,6 @@ pub enum Session {
     Resume,
     /// Kept, also from an earlier process.
     Keep,
-}
-
-/// Certificates in PEM.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// The authorities that we believe.
-    pub authorities: Vec<u8>,
-    /// Our own certificate chain and its key.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Tls {
-    /// Reads the files.
-    pub fn read(authorities: &Path, identity: Option<(&Path, &Path)>) -> Result<Tls, Failure> {
-        let identity = match identity {
-            Some((certificate, key)) => Some((read_pem(certificate)?, read_pem(key)?)),
-            None => None,
-        };
-        Ok(Tls { authorities: read_pem(authorities)?, identity })
-    }
-
-    /// The form that the library takes.
-    pub fn transport(&self) -> rumqttc::Transport {
-        rumqttc::Transport::tls(self.authorities.clone(), self.identity.clone(), None)
-    }
-}
-
-fn read_pem(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", path.display())))
 }
 
 /// A client id that nobody else has: `sub-` and ten random characters. Short enough for servers that allow no more than 23.

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hubbub_bridge::policy::House;
 use hubbub_bridge::store::Store;
 use hubbub_broker::counters::Counters;
+use hubbub_broker::proxy::Proxies;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::service::service_fn;
@@ -36,6 +37,8 @@ pub struct Site {
     pub store: Arc<dyn Store>,
     /// Where the health check publishes.
     pub mqtt: Option<SocketAddr>,
+    /// Who has to say there for whom they come.
+    pub proxies: Proxies,
     /// What an administrator has to show.
     pub token: String,
 }
@@ -96,7 +99,7 @@ async fn healthz(site: &Site) -> Response<Full<Bytes>> {
         return text(StatusCode::OK, "text/plain", "ok, without MQTT over TCP\n".to_owned());
     };
     let (user, password) = site.house.canary();
-    match health::round_trip(address, &user, &password).await {
+    match health::round_trip(address, &site.proxies, &user, &password).await {
         Ok(took) => text(StatusCode::OK, "text/plain", format!("ok, round trip {} µs\n", took.as_micros())),
         Err(why) => {
             tracing::error!(why, "health check failed");

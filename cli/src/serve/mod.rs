@@ -1,6 +1,7 @@
 //! `hubbub serve`: the broker and the bridge, joined by the spine, until somebody stops them.
 
 mod admin;
+pub mod certificates;
 mod health;
 mod http;
 
@@ -114,6 +115,7 @@ impl Running {
     /// Binds first, so that a taken address is found before anything else happens; then store, bridge, spine, edges.
     fn build(config: &Config) -> anyhow::Result<Running> {
         let settings = Settings::new(config);
+        let acceptor = certificates::read(config)?;
         let doors = Doors::bind(&settings)?;
         let http = config.listen.http.map(http::bind).transpose()?;
         let (clock, counters) = (Clock::start(), Arc::<Counters>::default());
@@ -130,6 +132,7 @@ impl Running {
         let watchdog_stop = run_watchdog(spine.watchdog, died.clone())?;
 
         let shared = Arc::new(Shared::new(settings, clock, counters.clone(), retained, house.clone()));
+        shared.set_tls(acceptor);
         let died_edge = died.clone();
         let broker = Broker::start(&doors, &shared, spine.edges, sessions, move |error| {
             // Nobody listens any more while the server stops.
@@ -142,9 +145,13 @@ impl Running {
         let token = admin::TokenFile::write(config, http_address)?;
         if let Some(listener) = http {
             let mqtt = addresses.iter().find(|(door, _)| *door == Door::Mqtt).map(|(_, address)| *address);
-            let site = http::Site { counters, house, store, mqtt, token: token.secret().to_owned() };
+            let proxies = shared.settings.proxies.clone();
+            let site = http::Site { counters, house, store, mqtt, proxies, token: token.secret().to_owned() };
             runtime.spawn(http::serve(listener, Arc::new(site)));
         }
+        certificates::warn_of_clear_text(config);
+        runtime.spawn(certificates::watch(shared.clone()));
+        runtime.spawn(wait_for_hangup(config.tls.clone(), shared));
         runtime.spawn(wait_for_signals(died));
         Ok(Running {
             doors: addresses,
@@ -169,6 +176,8 @@ impl Running {
                 Door::WebSocket => {
                     writeln!(out, "websocket  ws://{address}{}", config.listen.websocket_path)?
                 }
+                Door::Mqtts => writeln!(out, "mqtts      {address}")?,
+                Door::Wss => writeln!(out, "wss        wss://{address}{}", config.listen.websocket_path)?,
                 Door::BareClientId => writeln!(out, "compat     {address}")?,
             }
         }
@@ -263,6 +272,19 @@ fn run_watchdog(watchdog: Watchdog, died: mpsc::Sender<Event>) -> anyhow::Result
     };
     std::thread::Builder::new().name("watchdog".to_owned()).spawn(body)?;
     Ok(stop)
+}
+
+/// SIGHUP: files that may change while the server runs are read again.
+async fn wait_for_hangup(tls: hubbub_config::Tls, shared: Arc<Shared>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return tracing::warn!("no SIGHUP: certificates are not read again");
+    };
+    while hangup.recv().await.is_some() {
+        let (tls, shared) = (tls.clone(), shared.clone());
+        // One at a time, and not on a thread that serves others.
+        let _ = tokio::task::spawn_blocking(move || certificates::reload(&tls, &shared)).await;
+    }
 }
 
 async fn wait_for_signals(events: mpsc::Sender<Event>) {

@@ -1,9 +1,11 @@
-// MQTT.js against the hub: node suite.js SCENE MQTT_PORT WEBSOCKET_PORT
+// MQTT.js against the hub: node suite.js SCENE CA_FILE MQTT_PORT WEBSOCKET_PORT MQTTS_PORT WSS_PORT
 //
-// Each scene runs in MQTT 3.1, 3.1.1 and 5, over TCP and over WebSocket, and ends with an error if anything differs.
+// Each scene runs in MQTT 3.1, 3.1.1 and 5, over TCP, WebSocket, TLS and WebSocket over TLS, and ends with an error if
+// anything differs.
 
 const assert = require('node:assert')
 const crypto = require('node:crypto')
+const fs = require('node:fs')
 const mqtt = require('mqtt')
 
 const PATIENCE = 20_000
@@ -22,6 +24,7 @@ class Person {
       username: user,
       reconnectPeriod: 0,
       connectTimeout: PATIENCE,
+      ca: way.authority,
       ...options
     })
     if (options.scram) {
@@ -199,12 +202,18 @@ const scenes = {
   }
 }
 
-async function main ([scene, mqttPort, webSocketPort]) {
-  const doors = { tcp: `mqtt://127.0.0.1:${mqttPort}`, ws: `ws://127.0.0.1:${webSocketPort}/mqtt` }
+async function main ([scene, authorityFile, mqttPort, webSocketPort, mqttsPort, wssPort]) {
+  const authority = fs.readFileSync(authorityFile)
+  const doors = {
+    tcp: `mqtt://127.0.0.1:${mqttPort}`,
+    ws: `ws://127.0.0.1:${webSocketPort}/mqtt`,
+    tls: `mqtts://127.0.0.1:${mqttsPort}`,
+    wss: `wss://127.0.0.1:${wssPort}/mqtt`
+  }
   for (const version of [3, 4, 5]) {
     for (const [door, url] of Object.entries(doors)) {
       console.log(scene, version, door)
-      await scenes[scene]({ version, url, tag: `${version}-${door}` })
+      await scenes[scene]({ version, url, authority, tag: `${version}-${door}` })
     }
   }
 }

@@ -1,6 +1,7 @@
-"""Paho against the hub: python suite.py SCENE MQTT_PORT WEBSOCKET_PORT
+"""Paho against the hub: python suite.py SCENE CA_FILE MQTT_PORT WEBSOCKET_PORT MQTTS_PORT WSS_PORT
 
-Each scene runs in MQTT 3.1, 3.1.1 and 5, over TCP and over WebSocket, and ends with a traceback if anything differs.
+Each scene runs in MQTT 3.1, 3.1.1 and 5, over TCP, WebSocket, TLS and WebSocket over TLS, and ends with a traceback if
+anything differs.
 """
 
 import json
@@ -19,7 +20,7 @@ class Person:
     """A connected client whose events are taken one at a time."""
 
     def __init__(self, way, user, device, *, clean=True, will=None):
-        self.version, transport, port = way
+        self.version, transport, port, authority = way
         five = self.version == mqtt.MQTTv5
         self.connected, self.subscribed = queue.Queue(), queue.Queue()
         self.messages, self.published = queue.Queue(), queue.Queue()
@@ -29,6 +30,8 @@ class Person:
         )
         client.username_pw_set(user)
         client.ws_set_options(path="/mqtt")
+        if authority:
+            client.tls_set(ca_certs=authority)
         client.on_connect = lambda _c, _u, flags, reason, _p: self.connected.put((flags, reason))
         client.on_subscribe = lambda _c, _u, mid, reasons, _p: self.subscribed.put(reasons)
         client.on_message = lambda _c, _u, message: self.messages.put(message)
@@ -163,8 +166,10 @@ def mqtt5(way, tag):
 
 
 if __name__ == "__main__":
-    scene, ports = globals()[sys.argv[1]], [int(port) for port in sys.argv[2:]]
+    scene, authority, ports = globals()[sys.argv[1]], sys.argv[2], [int(port) for port in sys.argv[3:]]
+    doors = {"tcp": None, "websockets": None, "tls": authority, "wss": authority}
     for name, version in VERSIONS.items():
-        for transport, port in zip(("tcp", "websockets"), ports):
-            print(scene.__name__, name, transport, flush=True)
-            scene((version, transport, port), f"{name}-{transport}")
+        for (door, trusted), port in zip(doors.items(), ports):
+            print(scene.__name__, name, door, flush=True)
+            transport = "tcp" if door in ("tcp", "tls") else "websockets"
+            scene((version, transport, port, trusted), f"{name}-{door}")

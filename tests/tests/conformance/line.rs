@@ -1,6 +1,6 @@
-//! One connection, over TCP or over WebSocket, that reads whole packets.
+//! One connection, over TCP or WebSocket, with or without TLS, that reads whole packets.
 
-use hubbub_tests::{Hub, RawClient};
+use hubbub_tests::{Hub, RawClient, Trust, Way};
 
 /// A connection.
 pub struct Line {
@@ -15,9 +15,23 @@ impl Line {
         Line { socket: hub.socket(), frames: None }
     }
 
-    /// Over WebSocket, upgraded (RFC 6455).
+    /// Over TLS.
+    pub fn tls(hub: &Hub) -> Line {
+        Line { socket: RawClient::over(&Way::tls(hub.mqtts(), &Trust::blind())), frames: None }
+    }
+
+    /// Over WebSocket.
     pub fn websocket(hub: &Hub) -> Line {
-        let mut socket = RawClient::connect(hub.websocket());
+        Line::upgraded(hub, RawClient::connect(hub.websocket()))
+    }
+
+    /// Over WebSocket over TLS.
+    pub fn wss(hub: &Hub) -> Line {
+        Line::upgraded(hub, RawClient::over(&Way::tls(hub.wss(), &Trust::blind())))
+    }
+
+    /// Upgraded (RFC 6455).
+    fn upgraded(hub: &Hub, mut socket: RawClient) -> Line {
         let mut answer = Vec::new();
         socket.sends(upgrade(hub, "mqtt"));
         while !answer.ends_with(b"\r\n\r\n") {
@@ -60,7 +74,7 @@ impl Line {
         packet
     }
 
-    /// Everything up to the end of the connection.
+    /// Everything up to the end of the connection. With TLS that is a close_notify, or the test ends here.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = self.socket.rest();
         let Some(buffer) = &mut self.frames else { return rest };

@@ -27,6 +27,7 @@ mod sessions;
 mod share;
 mod subscribe;
 mod talk;
+mod tls;
 mod topics;
 mod unsubscribe;
 mod websocket;

@@ -16,14 +16,14 @@
 //! | `a closed` | the connection ends without another byte |
 //! | `a gone` | a closes the connection without a word |
 //!
-//! A name may say what it speaks and how: `a@311`, `a@5`, `a@ws`.
+//! A name may say what it speaks and how: `a@311`, `a@5`, `a@ws`, `a@tls`, `a@wss`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use hubbub_tests::wire::VERSIONS;
-use hubbub_tests::{Hub, Settings, Version};
+use hubbub_tests::{Authority, Hub, Settings, Version};
 
 use crate::line::Line;
 use crate::notation::{self, Ids};
@@ -92,9 +92,12 @@ impl Talk {
     /// What this name holds on to.
     pub fn line(&mut self, who: &str) -> &mut Line {
         let hub = self.hub.clone();
-        self.lines.entry(who.into()).or_insert_with(|| match who.ends_with("@ws") {
-            true => Line::websocket(&hub),
-            false => Line::tcp(&hub),
+        let how = who.split_once('@').map(|(_, how)| how);
+        self.lines.entry(who.into()).or_insert_with(|| match how {
+            Some("ws") => Line::websocket(&hub),
+            Some("tls") => Line::tls(&hub),
+            Some("wss") => Line::wss(&hub),
+            _ => Line::tcp(&hub),
         })
     }
 
@@ -172,7 +175,9 @@ pub fn hub() -> Arc<Hub> {
     static HUB: Mutex<Weak<Hub>> = Mutex::new(Weak::new());
     let mut shared = HUB.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     shared.upgrade().unwrap_or_else(|| {
-        let hub = Arc::new(Settings::dev().set("store.engine", "memory").start());
+        let authority = Authority::new();
+        let settings = Settings::dev().with_tls(&[&authority.certifies(&["127.0.0.1"])]);
+        let hub = Arc::new(settings.set("store.engine", "memory").start());
         *shared = Arc::downgrade(&hub);
         hub
     })

@@ -14,6 +14,20 @@ mod paho;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use hubbub_tests::{Authority, Hub, Settings};
+
+/// A hub that also speaks TLS, and whom its clients have to believe.
+fn secure_hub() -> (Hub, Authority) {
+    let authority = Authority::new();
+    let hub = Settings::dev().with_tls(&[&authority.certifies(&["127.0.0.1"])]).start();
+    (hub, authority)
+}
+
+/// Where a hub speaks MQTT, over WebSocket, over TLS, and over WebSocket over TLS.
+fn ports(hub: &Hub) -> [String; 4] {
+    [hub.mqtt(), hub.websocket(), hub.mqtts(), hub.wss()].map(|address| address.port().to_string())
+}
+
 /// A folder with scripts, `tests/foreign/{name}`.
 fn scripts(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign").join(name)

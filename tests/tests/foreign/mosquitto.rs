@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use hubbub_tests::tool::{Tool, run, succeeds};
-use hubbub_tests::{Hub, PATIENCE};
+use hubbub_tests::{Authority, Hub, PATIENCE, Settings};
 use serde_json::Value;
 
 const VERSIONS: [&str; 3] = ["mqttv31", "mqttv311", "mqttv5"];
@@ -143,6 +143,32 @@ fn nobody_reads_the_inbox_of_somebody_else() {
         // Its status is 0 all the same.
         assert!(ended.stderr.contains("denied"), "{version}: {ended:?}");
     }
+}
+
+#[test]
+fn tls_with_and_without_a_certificate_of_the_client() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let settings = Settings::dev().with_tls(&[&authority.certifies(&["127.0.0.1"])]);
+    let settings = settings.set("tls.client_ca", clients.file().to_str().unwrap());
+    let hub = settings.set("tls.client_auth", "optional").set("tls.client_user", "cn").start();
+    let shown = clients.certifies_client("bob", "bob@chat.example");
+    let port = hub.mqtts().port().to_string();
+    let (file, other) = (authority.file(), clients.file());
+    let believe = ["-p", &port, "--cafile", file.to_str().unwrap()];
+    let show = ["--cert", shown.certificate.to_str().unwrap(), "--key", shown.key.to_str().unwrap()];
+    for tls in ["tlsv1.2", "tlsv1.3"] {
+        for version in VERSIONS {
+            let how = ["-V", version, "--tls-version", tls, "-q", "1"];
+            let mut bob = subscriber(&hub, &[&believe[..], &show, &how, &["-t", "u/bob/inbox"]].concat());
+            let text = format!("over {tls} in {version}");
+            let message = ["-u", "alice", "-t", "dm/bob", "-m", &text];
+            publish(&hub, &[&believe[..], &how, &message].concat());
+            bob.says(&text);
+        }
+    }
+    let doubtful = ["-p", &port, "--cafile", other.to_str().unwrap(), "-t", "a", "-m", "x"];
+    let ended = run(&mut client(&hub, "mosquitto_pub", &doubtful));
+    assert!(!ended.status.success(), "{ended:?}");
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! MQTT.js, over WebSocket as in a browser, and over TCP.
+//! MQTT.js, over WebSocket as in a browser, and over TCP, with and without TLS.
 
 use std::process::Command;
 
 use hubbub_tests::tool::succeeds;
-use hubbub_tests::{Hub, Settings};
+use hubbub_tests::{Authority, Hub, Settings};
 
-use crate::{one_at_a_time, scripts};
+use crate::{one_at_a_time, ports, scripts, secure_hub};
 
 #[test]
 fn publish_and_subscribe_at_every_quality_of_service() {
@@ -34,21 +34,25 @@ fn chat_and_presence() {
 
 #[test]
 fn logging_in_by_scram() {
-    let hub = Settings::with_login().set("login.scram", "true").set("login.scram_iterations", "4096").start();
+    let authority = Authority::new();
+    let settings = Settings::with_login().set("login.scram", "true").set("login.scram_iterations", "4096");
+    let hub = settings.with_tls(&[&authority.certifies(&["127.0.0.1"])]).start();
     hub.adds_user("alice", "pass, word=");
     hub.adds_user("bob=b,", "parola è questa");
-    plays_in(&hub, "scram");
+    plays_in(&hub, &authority, "scram");
 }
 
 fn plays(scene: &str) {
-    plays_in(&Hub::start(), scene);
+    let (hub, authority) = secure_hub();
+    plays_in(&hub, &authority, scene);
 }
 
-/// Runs one scene of `mqttjs/suite.js`, in every version and over both transports.
-fn plays_in(hub: &Hub, scene: &str) {
+/// Runs one scene of `mqttjs/suite.js`, in every version and over every transport.
+fn plays_in(hub: &Hub, authority: &Authority, scene: &str) {
     install();
-    let ports = [hub.mqtt(), hub.websocket()].map(|address| address.port().to_string());
-    succeeds(Command::new("node").current_dir(scripts("mqttjs")).args(["suite.js", scene]).args(ports));
+    let mut node = Command::new("node");
+    node.current_dir(scripts("mqttjs")).args(["suite.js", scene]).arg(authority.file()).args(ports(hub));
+    succeeds(&mut node);
 }
 
 /// Fetches what `package-lock.json` names, if it is not there yet.

@@ -1,12 +1,11 @@
-//! Paho for Python, over TCP and WebSocket.
+//! Paho for Python, over TCP and WebSocket, with and without TLS.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use hubbub_tests::Hub;
 use hubbub_tests::tool::{run, succeeds};
 
-use crate::{one_at_a_time, scripts};
+use crate::{one_at_a_time, ports, scripts, secure_hub};
 
 #[test]
 fn publish_and_subscribe_at_every_quality_of_service() {
@@ -38,11 +37,12 @@ fn properties_and_requests_of_mqtt_5() {
     plays("mqtt5");
 }
 
-/// Runs one scene of `paho/suite.py`, in every version and over both transports.
+/// Runs one scene of `paho/suite.py`, in every version and over every transport.
 fn plays(scene: &str) {
-    let hub = Hub::start();
-    let ports = [hub.mqtt(), hub.websocket()].map(|address| address.port().to_string());
-    succeeds(Command::new(python()).arg(scripts("paho").join("suite.py")).arg(scene).args(ports));
+    let (hub, authority) = secure_hub();
+    let mut python = Command::new(python());
+    python.arg(scripts("paho").join("suite.py")).arg(scene).arg(authority.file()).args(ports(&hub));
+    succeeds(&mut python);
 }
 
 /// A Python that has Paho: the one of `tests/foreign/.venv`, which is made if the system's has none.

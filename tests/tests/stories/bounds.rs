@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use hubbub_tests::wire::{ack, pingreq, puback, subscribe, take_packet};
-use hubbub_tests::{Connect, Hub, Packet, Person, Publish, RawClient, Settings, Version, message, tool};
+use hubbub_tests::{
+    Authority, Connect, Hub, Packet, Person, Publish, RawClient, Settings, Version, Way, message, tool,
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -60,7 +62,7 @@ fn a_3_1_1_client_may_have_more_than_a_window_of_qos_2_open() {
 fn thirty_thousand_pings_in_one_write_are_all_answered() {
     let hub = Hub::start();
     for version in [Version::V311, Version::V5] {
-        let mut socket = logged_in(&hub, version);
+        let mut socket = logged_in(hub.socket(), version);
         socket.sends(pingreq().repeat(30_000));
         let answers = socket.takes(60_000);
         assert!(answers.chunks(2).all(|answer| answer == [0xd0, 0]), "{version:?}");
@@ -159,6 +161,34 @@ fn incompressible(count: usize, seed: u64) -> Vec<u8> {
     std::iter::repeat_with(step).take(count).collect()
 }
 
+#[test]
+fn somebody_who_reads_slowly_costs_little_whatever_is_in_between() {
+    let authority = Authority::new();
+    let hub = small().with_tls(&[&authority.certifies(&["127.0.0.1"])]).start();
+    for way in [
+        Way::tcp(hub.mqtt()),
+        Way::tcp(hub.websocket()).websocket(),
+        Way::tls(hub.mqtts(), &authority.trusted()),
+        Way::tls(hub.wss(), &authority.trusted()).websocket(),
+    ] {
+        let mut slow = logged_in(RawClient::over(&way), Version::V5);
+        slow.sends(subscribe(Version::V5, 1, &[("flood", 0)])).takes(6);
+        let mut alice = hub.person("alice").connects();
+        let (before, mut most) = (hub.resident_bytes(), 0);
+        for _ in 0..100 {
+            for _ in 0..8 {
+                alice.send_publish(Publish::new("flood", vec![b'x'; 128 * 1024]));
+            }
+            // A little is read, so that a little may be written.
+            slow.takes(96 * 1024);
+            alice.pings();
+            most = most.max(hub.resident_bytes());
+        }
+        let grown = most.saturating_sub(before) as usize / MIB;
+        assert!(grown < 48, "grew by {grown} MiB");
+    }
+}
+
 /// With one edge, so that everybody waits for the same one, and with little memory for what is not the matter here: the
 /// cache of the store and the segments of the spine, which any traffic fills.
 fn small() -> Settings {
@@ -171,7 +201,7 @@ fn small() -> Settings {
 
 /// Somebody sends this again and again and never reads; the hub serves others meanwhile, and needs little memory for it.
 fn costs_little(hub: &Hub, at_most: usize, bytes: &[u8]) {
-    let mut flood = logged_in(hub, Version::V5);
+    let mut flood = logged_in(hub.socket(), Version::V5);
     let mut one = hub.person("one").arrives();
     let mut two = hub.person("two").arrives();
     let (before, mut most) = (hub.resident_bytes(), 0);
@@ -199,8 +229,7 @@ fn is_served(one: &mut Person, two: &mut Person) {
 }
 
 /// A socket behind CONNECT and CONNACK.
-fn logged_in(hub: &Hub, version: Version) -> RawClient {
-    let mut socket = hub.socket();
+fn logged_in(mut socket: RawClient, version: Version) -> RawClient {
     socket.sends(Connect::new(version, "flood").user("mallory").bytes());
     let mut answer = Vec::new();
     loop {

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use hubbub_tests::tool::{Tool, run, succeeds};
-use hubbub_tests::{Hub, Publish, Settings, message};
+use hubbub_tests::{Authority, Hub, Publish, Settings, message};
 use serde_json::Value;
 
 #[test]
@@ -133,6 +133,47 @@ fn the_configuration_can_be_printed_and_checked() {
     let printed = succeeds(&mut hub.command(&["config", "print"]));
     assert!(printed.contains("[presence]") && printed.contains("lost_grace"), "{printed}");
     succeeds(&mut hub.command(&["config", "check"]));
+}
+
+#[test]
+fn every_command_speaks_tls_and_believes_only_whom_it_is_told_to() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let settings = Settings::dev().with_tls(&[&authority.certifies(&["127.0.0.1"])]);
+    let settings = settings.set("tls.client_ca", clients.file().to_str().unwrap());
+    let hub = settings.set("tls.client_auth", "optional").set("tls.client_user", "cn").start();
+    let secure = |arguments: &[&str], more: &[&str]| {
+        let mut command = hub.command(arguments);
+        command.args(["--address", &format!("mqtts://{}", hub.mqtts())]).args(more);
+        command
+    };
+    let (ours, others) = (authority.file(), clients.file());
+    let [ours, others] = [&ours, &others].map(|file| file.to_str().unwrap());
+    let publish = ["pub", "-u", "alice", "-q", "1", "-t", "dm/bob", "-m", "hi"];
+    for version in ["mqttv311", "mqttv5"] {
+        for belief in [&["--ca", ours][..], &["--insecure"]] {
+            succeeds(secure(&publish, belief).args(["-V", version]));
+        }
+        // Neither the machine's authorities nor others vouch for this certificate.
+        for belief in [&[][..], &["--ca", others]] {
+            let ended = run(secure(&publish, belief).args(["-V", version]));
+            assert_eq!(ended.status.code(), Some(69), "{ended:?}");
+            assert!(ended.stderr.contains("no secure connection"), "{ended:?}");
+        }
+    }
+    let printed = succeeds(&mut secure(&["history", "-u", "bob", "alice"], &["--ca", ours]));
+    assert_eq!(printed.lines().count(), 4, "{printed}");
+    // The certificate says who it is.
+    let shown = clients.certifies_client("carol", "carol@chat.example");
+    let [certificate, key] = [&shown.certificate, &shown.key].map(|file| file.to_str().unwrap());
+    let show = ["--ca", ours, "--cert", certificate, "--key", key];
+    let mut carol = Tool::start(&mut secure(&["sub", "-t", "u/carol/inbox", "-q", "1", "-d"], &show));
+    carol.says("Subscribed");
+    succeeds(&mut hubbub(&hub, "alice", &["pub", "-q", "1", "-t", "dm/carol", "-m", "hello carol"]));
+    carol.says("hello carol");
+    assert_eq!(run(&mut secure(&publish, &show)).status.code(), Some(77), "carol is not alice");
+    let bench = ["bench", "p2p", "--pairs", "3", "--seconds", "1", "--qos", "1"];
+    let report = succeeds(&mut secure(&bench, &["--ca", ours]));
+    assert!(report.contains("lost"), "{report}");
 }
 
 /// `hubbub` with these arguments, as this user of this hub.

@@ -1,9 +1,10 @@
 //! Enhanced authentication between CONNECT and CONNACK (MQTT 5 §4.12).
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{Newcomer, NoConnect, Refusal, refusal};
 use crate::codec::{Connect, Packet, encode};
+use crate::outbuffer::OutBuffer;
 use crate::policy::{Exchange, Identity, Step};
 
 /// AUTH with this code wants an answer, or is one.
@@ -30,12 +31,12 @@ impl Newcomer {
     }
 
     async fn challenge(&mut self, connect: &Connect, method: &str, data: Bytes) -> Result<(), Refusal> {
-        let mut out = BytesMut::new();
-        encode::auth(&mut out, CONTINUE, method, Some(&data).filter(|data| !data.is_empty()), None);
+        let mut out = OutBuffer::default();
+        encode::auth(out.packet(), CONTINUE, method, Some(&data).filter(|data| !data.is_empty()), None);
         if connect.properties.maximum_packet_size.is_some_and(|max| out.len() > max as usize) {
             return Err(Refusal::Told(0x95, "the challenge is larger than the client takes"));
         }
-        self.send(out.freeze(), false).await.map_err(|_| Refusal::Gone)
+        self.send(out, false).await.map_err(|_| Refusal::Gone)
     }
 
     /// Until CONNACK a client may send AUTH and DISCONNECT, nothing else (§3.1.2.11.9).
@@ -48,7 +49,7 @@ impl Newcomer {
             Ok(Packet::Disconnect(_)) => Err(Refusal::Gone),
             Ok(_) => Err(Refusal::Told(0x82, "only a further AUTH or DISCONNECT may come before CONNACK")),
             Err(NoConnect::Codec(error)) => Err(Refusal::Told(error.reason_code(), error.what())),
-            Err(NoConnect::Silent) => Err(Refusal::Gone),
+            Err(NoConnect::Silent | NoConnect::NoIntroduction | NoConnect::Layer(_)) => Err(Refusal::Gone),
         }
     }
 }
