@@ -11,8 +11,8 @@ use crate::bytes::Random;
 
 const NOT_AUTHORIZED: u8 = 0x87;
 
-/// Guards: `House::publish` and `House::receive` (bridge/policy.rs); `Trie::for_each_match` and `Retained::matching` keep
-/// wildcards off `$` (trie.rs, retained.rs).
+/// Guards: `House::publish` (bridge/policy.rs); `Trie::for_each_match` keeps wildcards off `$` (trie.rs), and behind it
+/// `House::receive` does.
 #[test]
 fn t08_topics_of_the_server_are_written_and_matched_by_nobody() {
     let hub = quiet().set("server.edges", "1").set("store.engine", "memory").start();
@@ -134,6 +134,7 @@ fn t12_what_was_queued_or_in_flight_is_not_replayed_after_the_right_is_gone() {
         let mut bob = bob.connects();
         bob.subscribe("#", 2);
         bob.subscribe("diary/+", 1);
+        bob.subscribe("diary/4", 0);
         bob
     });
     let mut alice = hub.client(Connect::new(Version::V5, "a").user("alice"));
@@ -152,7 +153,8 @@ fn t12_what_was_queued_or_in_flight_is_not_replayed_after_the_right_is_gone() {
     for bob in &mut bobs {
         assert_eq!([bob.receives().topic, bob.receives().topic], ["news/1", "news/2"]);
     }
-    // The subscription that is not allowed any more has ended, and the wide one is as narrow as the rules.
+    // The subscriptions that are not allowed any more have ended, and the wide one is as narrow as the rules.
+    alice.publish(Publish::new("diary/4", "live"));
     for topic in ["diary/3", "news/3"] {
         alice.publish(Publish::new(topic, "live").qos(1));
     }
