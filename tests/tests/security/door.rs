@@ -142,11 +142,15 @@ fn t31_nothing_listens_beyond_loopback_without_a_decision_about_the_login() {
         assert!(format!("{}{}", ended.stdout, ended.stderr).contains(key), "{key}: {ended:?}");
     }
     let folder = new_folder();
-    let ended = run(&mut Settings::with_login().command(folder.path(), &["config", "print", "--default"]));
-    let values = ended.stdout.lines().filter_map(|line| line.trim_start_matches('#').split_once(" = "));
+    let mut print = Settings::with_login().command(folder.path(), &["config", "print"]);
+    for key in ["HUBBUB_LISTEN_MQTT", "HUBBUB_LISTEN_WEBSOCKET", "HUBBUB_LISTEN_HTTP"] {
+        print.env_remove(key);
+    }
+    let text = run(&mut print).stdout;
+    let values = text.lines().filter_map(|line| line.split_once(" = "));
     let listed = values.filter(|(key, _)| ["mqtt", "websocket", "http", "listen"].contains(key));
     let addresses: Vec<&str> = listed.flat_map(|(_, value)| value.split('"').skip(1).step_by(2)).collect();
-    assert!(addresses.len() >= 4, "the default addresses: {addresses:?}");
+    assert_eq!(addresses.len(), 4, "the default addresses: {addresses:?}");
     assert!(addresses.iter().all(|address| address.starts_with("127.0.0.1:")), "{addresses:?}");
 }
 

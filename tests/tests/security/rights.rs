@@ -165,79 +165,53 @@ fn t12_what_was_queued_or_in_flight_is_not_replayed_after_the_right_is_gone() {
     }
 }
 
-/// Sixty users whose rules and subscriptions are chance, plain and shared, live, queued and retained: what each of them gets is
-/// what a subscription matches and a rule allows, no more and no less.
+/// Sixty users whose rules and subscriptions are chance; retained, live at both kinds of quality, and queued: what each of them
+/// gets is what a subscription matches and a rule allows, no more and no less.
 ///
 /// Guards: `Edge::wants` (edge/publish.rs), `Edge::retained_for` (edge/subscribe.rs), `Edge::for_owner` (edge/spine_in.rs).
 #[test]
 fn t13_what_is_delivered_is_what_is_both_subscribed_and_allowed() {
     let mut random = Random(13);
-    let mut filter = |wild: bool| {
-        let levels: Vec<&str> = (0..1 + random.below(3))
-            .map(|_| ["x", "y", "z", "+"][random.below(3 + usize::from(wild))])
-            .collect();
-        let end = if wild && random.below(3) == 0 { "/#" } else { "" };
-        format!("{}{end}", levels.join("/"))
-    };
-    let users: Vec<User> = (0..60)
-        .map(|number| User {
-            name: format!("user{number}"),
-            read: (0..3).map(|_| filter(true)).collect(),
-            deny: (0..number % 3).map(|_| filter(true)).collect(),
-            wanted: (0..3).map(|_| filter(true)).collect(),
-        })
-        .collect();
-    let topics: BTreeSet<String> = (0..60).map(|_| filter(false)).collect();
+    let users: Vec<User> = (0..60).map(|number| User::of_chance(number, &mut random)).collect();
+    let topics: BTreeSet<String> = (0..60).map(|_| filter_of_chance(&mut random, false)).collect();
     let rules: String = users.iter().map(User::rules).collect();
     let hub = quiet().rules(&format!("user alice\ntopic write #\n{rules}")).start();
     let mut alice = hub.client(Connect::new(Version::V5, "alice").user("alice"));
-    let says = |alice: &mut Client, text: &str, retain: bool| {
+    let mut says = |text: &str, qos: u8, retain: bool| {
         for topic in &topics {
-            let message = Publish::new(topic, text).qos(1);
-            alice.publish(if retain { message.retained() } else { message });
+            alice.publish(Publish { retain, ..Publish::new(topic, text).qos(qos) });
         }
     };
-    says(&mut alice, "retained", true);
-    let mut there: Vec<_> = users
-        .iter()
-        .enumerate()
-        .map(|(number, user)| {
-            let person = hub.person(&user.name).on(&format!("d{number}")).keeping_the_session();
-            let mut person = person.connects();
-            for filter in &user.wanted {
-                // Alone in its group, or it would not get all; a retained message is for ordinary subscriptions only.
-                person.try_subscribe(filter, 1);
-            }
-            (user, person)
-        })
-        .collect();
-    says(&mut alice, "live", false);
-    let live = |text: &str| text == "live";
+    says("retained", 1, true);
+    let arrives = |user: &User| {
+        let mut person = hub.person(&user.name).on(&user.name).keeping_the_session().connects();
+        for filter in &user.wanted {
+            person.try_subscribe(filter, 1);
+        }
+        person
+    };
+    let mut there: Vec<_> = users.iter().map(|user| (user, arrives(user))).collect();
+    says("passing", 0, false);
+    says("live", 1, false);
     for (user, person) in &mut there {
         let allowed = user.gets(&topics);
-        let (mut heard, mut retained) = (BTreeSet::new(), BTreeSet::new());
-        while heard.len() < allowed.len() || retained.len() < allowed.len() {
+        let mut heard = ["retained", "passing", "live"].map(|text| (text, BTreeSet::new()));
+        while heard.iter().any(|(_, topics)| topics.len() < allowed.len()) {
             let message = person.receives();
-            if live(&message.text()) {
-                heard.insert(message.topic)
-            } else {
-                retained.insert(message.topic)
-            };
+            let kind = heard.iter_mut().find(|(text, _)| *text == message.text()).expect("a known text");
+            kind.1.insert(message.topic);
         }
-        assert_eq!((&heard, &retained), (&allowed, &allowed), "{} with {:?}", user.name, user.rules());
+        for (text, topics) in heard {
+            assert_eq!(topics, allowed, "{text} for {} with {:?}", user.name, user.rules());
+        }
         person.pings();
         while let Some(message) = person.receives_if_any() {
-            // The same retained message once more, for another subscription.
-            assert!(
-                allowed.contains(&message.topic) && !live(&message.text()),
-                "{}: {}",
-                user.name,
-                message.topic
-            );
+            // Once more, for another of the subscriptions.
+            assert!(message.text() == "retained" && allowed.contains(&message.topic), "{message:?}");
         }
     }
     let away: Vec<_> = there.into_iter().map(|(user, person)| (user, person.leaves())).collect();
-    says(&mut alice, "queued", false);
+    says("queued", 1, false);
     for (user, phone) in away {
         let (mut person, allowed) = (phone.connects(), user.gets(&topics));
         let heard: BTreeSet<String> = allowed.iter().map(|_| person.receives().topic).collect();
@@ -306,7 +280,22 @@ struct User {
     wanted: Vec<String>,
 }
 
+/// A topic of one to three levels, or a filter.
+fn filter_of_chance(random: &mut Random, wild: bool) -> String {
+    let words = ["x", "y", "z", "+"];
+    let count = 1 + random.below(3);
+    let levels: Vec<&str> = (0..count).map(|_| words[random.below(3 + usize::from(wild))]).collect();
+    let end = if wild && random.below(3) == 0 { "/#" } else { "" };
+    format!("{}{end}", levels.join("/"))
+}
+
 impl User {
+    fn of_chance(number: usize, random: &mut Random) -> User {
+        let mut filters = |count: usize| (0..count).map(|_| filter_of_chance(random, true)).collect();
+        let name = format!("user{number}");
+        User { name, read: filters(3), deny: filters(number % 3), wanted: filters(3) }
+    }
+
     fn rules(&self) -> String {
         let lines = |word: &'static str, filters: &[String]| -> String {
             filters.iter().map(|filter| format!("topic {word} {filter}\n")).collect()
