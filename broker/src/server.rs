@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -19,6 +20,10 @@ const MAILBOX: usize = 1024;
 
 /// Connections that the system keeps for us until they are accepted.
 const BACKLOG: i32 = 4096;
+
+/// Silence on a connection after which the system asks whether its other end is still there, and between two such questions.
+/// A client without keep-alive behind a NAT that has forgotten it would be there for ever; carriers forget after minutes.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
 /// The broker cannot start.
 #[derive(Debug, Error)]
@@ -67,12 +72,14 @@ impl Doors {
 }
 
 fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
+    use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // Accepted sockets inherit it. Our own coalescing decides what goes into one segment.
+    // Accepted sockets inherit both. Our own coalescing decides what goes into one segment.
     socket.set_tcp_nodelay(true)?;
+    let (idle, between) = KEEPALIVE;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(between))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

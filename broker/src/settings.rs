@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hubbub_config::Config;
 
+use crate::clock::Millis;
 use crate::codec::Limits;
 use crate::proxy::Proxies;
 use crate::retained::RetainedLimits;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub read_buffer: usize,
     /// Bytes that may wait for one client.
     pub outbound_bytes: usize,
+    /// Milliseconds for which more than that may wait for a client whose socket takes nothing.
+    pub slow_reader: Millis,
     /// Seconds that a session may outlive its connection; also the life of a persistent session of 3.x.
     pub expiry_max: u32,
     /// Seconds; a longer keep-alive is named in the log (R9).
@@ -94,6 +97,7 @@ impl Settings {
             after_login: packets(limits.packet_bytes),
             read_buffer: limits.read_buffer_bytes,
             outbound_bytes: limits.outbound_bytes,
+            slow_reader: limits.slow_reader.as_millis() as Millis,
             expiry_max: seconds(config.session.expiry_max),
             keep_alive_warn: u16::try_from(seconds(config.session.keep_alive_warn)).unwrap_or(u16::MAX),
             keep_alive_max: config

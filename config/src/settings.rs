@@ -140,8 +140,10 @@ settings! {
         subscriptions: usize = 1000, Count(1, 1_000_000);
         /// User properties of one MQTT 5 packet.
         user_properties: usize = 64, Count(0, 10_000);
-        /// Bytes that wait for one slow reader before it is disconnected.
+        /// Bytes that wait for one slow reader; beyond them messages at QoS 0 are dropped and counted.
         outbound_bytes: usize = 4 * MIB, Bytes(4 * KIB, GIB);
+        /// Time after which a client is disconnected for which more than that waits and that has not read it.
+        slow_reader: Duration = secs(10), Span(millis(100), secs(HOUR));
         /// Retained messages kept.
         retained_messages: usize = 100_000, Count(0, 100_000_000);
         /// Bytes of the retained messages kept.

@@ -144,6 +144,11 @@ impl Client {
         self.ack_of(ack::PUBCOMP, id);
     }
 
+    /// Waits for the PUBREL of a message that it acknowledged with PUBREC.
+    pub fn is_released(&mut self, id: u16) {
+        self.ack_of(ack::PUBREL, id);
+    }
+
     /// The next message, acknowledged.
     pub fn receives(&mut self) -> Publish {
         let message = self.receives_without_ack();

@@ -83,6 +83,11 @@ impl Settings {
             .set("tls.keys", list(|pair| &pair.key))
     }
 
+    /// Whether every user name is believed.
+    pub fn is_dev(&self) -> bool {
+        self.dev
+    }
+
     /// Starts a hub in a new folder and waits until it is ready.
     pub fn start(self) -> Hub {
         self.start_in(new_folder())
@@ -180,6 +185,15 @@ impl Hub {
         http::get(self.at.http.expect("the hub said where it speaks HTTP"), path)
     }
 
+    /// A counter or gauge of `/metrics`, named without `hubbub_`.
+    pub fn counter(&self, name: &str) -> u64 {
+        let metrics = self.get("/metrics").text();
+        let mut samples = metrics.lines().filter_map(|line| line.strip_prefix("hubbub_")?.split_once(' '));
+        let (_, value) =
+            samples.find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no counter {name}"));
+        value.parse().unwrap()
+    }
+
     /// The address of the HTTP port.
     pub fn http(&self) -> SocketAddr {
         self.at.http.expect("the hub said where it speaks HTTP")
@@ -242,6 +256,12 @@ impl Hub {
         }
         let started = start(&self.settings, self.folder.path());
         (self.child, self.at) = started.unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// Starts it again like [`Hub::restart`], with other rights on topics that are not chat.
+    pub fn restart_with_rules(&mut self, rules: &str) {
+        self.settings.rules = Some(rules.into());
+        self.restart();
     }
 
     /// Asks it to stop (SIGTERM) without waiting.

@@ -1,6 +1,6 @@
 //! A socket to which a test says bytes, and from which it expects bytes.
 
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 use crate::PATIENCE;
@@ -70,6 +70,18 @@ impl RawClient {
             }
         }
         got
+    }
+
+    /// Says that nothing more will come from here, and goes on listening.
+    pub fn half_closes(&mut self) -> &mut RawClient {
+        // A hub that closed already is a matter for what is expected next.
+        self.stream.socket().shutdown(Shutdown::Write).ok();
+        self
+    }
+
+    /// Its own address, by which the system knows the other end as well.
+    pub fn address(&self) -> SocketAddr {
+        self.stream.socket().local_addr().unwrap()
     }
 
     /// Expects exactly these bytes next, written as hexadecimal digits.

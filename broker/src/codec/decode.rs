@@ -150,10 +150,13 @@ impl Decoder {
     }
 }
 
-/// Bytes of the packet at the front of `buf`, as soon as its fixed header is there; `None` too if the header is broken,
-/// of which [`Decoder::decode`] tells.
+/// Bytes of the packet at the front of `buf`, as soon as its fixed header is there. If the header is broken, what is there
+/// is enough for [`Decoder::decode`] to tell.
 pub fn needs(buf: &[u8]) -> Option<usize> {
-    varint::read(buf.get(1..)?).ok().flatten().map(packet_size)
+    match varint::read(buf.get(1..)?) {
+        Ok(length) => length.map(packet_size),
+        Err(_) => Some(buf.len()),
+    }
 }
 
 const FLAGS: CodecError = CodecError::Malformed("reserved flags of the fixed header");

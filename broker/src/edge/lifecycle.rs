@@ -35,7 +35,7 @@ struct Welcome {
     proof: Bytes,
 }
 
-/// Milliseconds until the keep-alive of a client that we keep waiting is looked at again.
+/// Milliseconds until the keep-alive of a client that we keep waiting, or one that is slow to read, is looked at again.
 const PATIENCE: Millis = 1000;
 
 impl Edge {
@@ -49,7 +49,7 @@ impl Edge {
         self.last_link += 1;
         let number = self.last_link;
         let mut link = Link::new(number, stream.clone(), layers, decoder, rest);
-        if let Err((code, reason)) = self.admit(&identity) {
+        if let Err((code, reason)) = self.admit(&identity, connect.will.as_ref()) {
             tracing::info!(user = %identity.device.user, %peer, "client not admitted");
             self.refuse(link, &connect, code, reason);
             return None;
@@ -93,8 +93,9 @@ impl Edge {
         linger(link, false, self.shared.counters.clone());
     }
 
-    /// A client id belongs to the user who first used it, as long as there is a session of it.
-    fn admit(&self, identity: &Identity) -> Result<(), (u8, &'static str)> {
+    /// A client id belongs to the user who first used it, as long as there is a session of it. A will needs the rights of
+    /// a publish, here and again when it fires.
+    fn admit(&self, identity: &Identity, will: Option<&Will>) -> Result<(), (u8, &'static str)> {
         if let Some(slot) = self.clients.get(&identity.device.client)
             && self.slots[*slot as usize].identity.device.user != identity.device.user
         {
@@ -103,6 +104,12 @@ impl Edge {
         let open = self.shared.counters.connections.get();
         if open >= self.shared.settings.connections as u64 {
             return Err((0x89, "too many connections"));
+        }
+        if let Some(will) = will
+            && let PublishVerdict::Denied(why) =
+                self.shared.policy.publish(identity, &will.topic, &will.payload)
+        {
+            return Err((0x87, why));
         }
         Ok(())
     }
@@ -178,7 +185,8 @@ impl Edge {
             will_kept: false,
             ends_at: None,
             durable: false,
-            armed: [None; 3],
+            blocked_since: None,
+            armed: [None; 4],
             after_suback: Vec::new(),
             retained: VecDeque::new(),
             in_flight: 0,
@@ -308,6 +316,7 @@ impl Edge {
         let concerns_bridge = self.concerns_bridge(slot);
         let Some(entry) = self.slots.get_mut(slot as usize) else { return };
         let Some(mut link) = entry.link.take() else { return };
+        entry.blocked_since = None;
         let redirect = self.shared.settings.redirect.as_deref();
         let other = redirect.filter(|_| goodbye == Goodbye::UseAnotherServer);
         entry.session.say_goodbye(goodbye, other, &mut link.out);
@@ -467,6 +476,7 @@ impl Edge {
         let entry = &self.slots[slot as usize];
         let due = match timer {
             Timer::KeepAlive => return self.check_keep_alive(slot, now),
+            Timer::SlowReader => return self.check_slow_reader(slot, now),
             Timer::Will => entry.will_due,
             Timer::Expiry => entry.ends_at,
         };
@@ -491,6 +501,35 @@ impl Edge {
         if self.slots.contains(slot as usize) {
             self.set_keep_alive(slot);
         }
+    }
+
+    /// A client that takes nothing may not keep more than its share of memory for long: what it is owed beyond that is
+    /// dropped already.
+    fn check_slow_reader(&mut self, slot: u32, now: Millis) {
+        let Slot { link: Some(link), blocked_since: Some(since), .. } = &self.slots[slot as usize] else {
+            return;
+        };
+        let due = *since + self.shared.settings.slow_reader;
+        if due > now {
+            return self.arm(slot, due, Timer::SlowReader);
+        }
+        if link.waiting() <= self.shared.settings.outbound_bytes {
+            return self.arm(slot, now + PATIENCE, Timer::SlowReader);
+        }
+        self.end_slow_reader(slot);
+    }
+
+    /// Ends the connection of a client that does not read.
+    pub(super) fn end_slow_reader(&mut self, slot: u32) {
+        self.shared.counters.slow_readers_total.add(1);
+        self.end(slot, Goodbye::SlowReader);
+    }
+
+    /// The socket of a client takes nothing more now.
+    pub(super) fn set_blocked(&mut self, slot: u32) {
+        let now = self.now();
+        self.slots[slot as usize].blocked_since = Some(now);
+        self.arm(slot, now + self.shared.settings.slow_reader, Timer::SlowReader);
     }
 
     /// Something from the bridge was lost on the way: every session reads again what it is owed.

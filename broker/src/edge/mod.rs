@@ -99,8 +99,10 @@ struct Slot {
     ends_at: Option<Millis>,
     /// Whether the routing table knows it as somebody to queue for.
     durable: bool,
+    /// Since when the socket has not taken all that was there for it.
+    blocked_since: Option<Millis>,
     /// When a timer of each kind is due, so that there is one of each kind however often the client reconnects.
-    armed: [Option<Millis>; 3],
+    armed: [Option<Millis>; 4],
     /// Retained messages that follow a SUBACK which waits for the disk.
     after_suback: Vec<(u64, Vec<ForSubscriber>)>,
     /// Retained messages that follow as the out buffer is drained, however many there are.
@@ -137,6 +139,7 @@ enum Timer {
     KeepAlive,
     Will,
     Expiry,
+    SlowReader,
 }
 
 /// Frames that leave at the end of the turn.
@@ -402,13 +405,14 @@ impl Edge {
             }
             // Twice what deliveries may fill: a client that lets answers pile up as well is not reading at all.
             Ok(false) if link.waiting() > 2 * limit => {
-                self.shared.counters.slow_readers_total.add(1);
-                self.end(slot, Goodbye::SlowReader);
+                self.end_slow_reader(slot);
                 None
             }
             Ok(false) => {
                 link.blocked = true;
-                Some((slot, link.number, link.stream.clone()))
+                let blocked = (slot, link.number, link.stream.clone());
+                self.set_blocked(slot);
+                Some(blocked)
             }
             Err(_) => {
                 self.end(slot, Goodbye::LinkLost);
@@ -425,6 +429,7 @@ impl Edge {
         self.tally.sent(sent);
         match flushed {
             Ok(true) => {
+                self.slots[slot as usize].blocked_since = None;
                 self.resume.notify_waiters();
                 self.drained(slot);
                 false

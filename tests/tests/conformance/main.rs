@@ -10,6 +10,8 @@ mod aliases;
 mod auth;
 mod client_ids;
 mod connect;
+mod cuts;
+mod cuts_websocket;
 mod disconnect;
 mod expiry;
 mod flow;

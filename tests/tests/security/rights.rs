@@ -1,0 +1,324 @@
+//! Who may say and hear what, on every path: T8, T10 to T14.
+
+use std::collections::BTreeSet;
+
+use hubbub_tests::client::Refused;
+use hubbub_tests::tool::{eventually, succeeds};
+use hubbub_tests::wire::VERSIONS;
+use hubbub_tests::{Client, Connect, Hub, Publish, Settings, Version, message};
+
+use crate::bytes::Random;
+
+const NOT_AUTHORIZED: u8 = 0x87;
+
+/// Guards: `House::publish` (bridge/policy.rs); `Trie::for_each_match` keeps wildcards off `$` (trie.rs), and behind it
+/// `House::receive` does.
+#[test]
+fn t08_topics_of_the_server_are_written_and_matched_by_nobody() {
+    let hub = quiet().set("server.edges", "1").set("store.engine", "memory").start();
+    let mut wide: Vec<Client> =
+        VERSIONS.iter().map(|version| hub.client(Connect::new(*version, format!("w{version:?}")))).collect();
+    for client in &mut wide {
+        ["#", "+/#", "+/canary/#", "+/+/+", "$share/g/#", "/#"]
+            .iter()
+            .for_each(|filter| client.subscribe(filter, 0));
+        for filter in ["$SYS/#", "$SYS/canary/probe", "$canary/#", "$share/g/$SYS/#", "$/#"] {
+            assert!(client.try_subscribe(filter, 0) >= 0x80 || client.version() == Version::V31, "{filter}");
+        }
+    }
+    for topic in ["$SYS/x", "$SYS", "$SYS/canary/probe", "$share/g/t", "$share", "$", "$x/y"] {
+        for qos in [1, 2] {
+            let mut mallory = hub.client(Connect::new(Version::V5, "mallory"));
+            let receipt = mallory.publish(Publish::new(topic, "forged").qos(qos).retained());
+            assert_eq!(receipt.code, NOT_AUTHORIZED, "{topic} at QoS {qos}");
+            let will = Connect::new(Version::V5, "w").will(Publish::new(topic, "forged").qos(qos));
+            assert!(
+                matches!(Client::connect(hub.mqtt(), will), Err(Refused::Code(NOT_AUTHORIZED, _))),
+                "{topic}"
+            );
+        }
+    }
+    // A message of the server's own, live and retained.
+    assert_eq!(hub.get("/healthz").status(), 200);
+    let mut late = hub.client(Connect::new(Version::V5, "late"));
+    late.subscribe("#", 0);
+    late.has_nothing_more();
+    for client in &mut wide {
+        client.pings();
+        client.has_nothing_more();
+    }
+}
+
+/// Guards: `Edge::admit` asks for the will (edge/lifecycle.rs), and `Edge::fire_will` asks again.
+#[test]
+fn t10_a_will_needs_the_right_at_connect_and_again_when_it_fires() {
+    let rules = "user alice\ntopic write news/#\nuser bob\ntopic read #\n";
+    let hub = quiet().rules(rules).set("store.engine", "memory").start();
+    let refused_topics = ["new", "diary/bob", "u/bob/inbox", "p/bob", "$SYS/x", "c/x/send"];
+    for version in VERSIONS {
+        let alice = |topic: &str| Connect::new(version, "a").user("alice").will(Publish::new(topic, "gone"));
+        for topic in refused_topics {
+            let refused = Client::connect(hub.mqtt(), alice(topic)).err();
+            let code = if version == Version::V5 { NOT_AUTHORIZED } else { 5 };
+            assert!(matches!(refused, Some(Refused::Code(said, _)) if said == code), "{topic}: {refused:?}");
+        }
+        let mut bob = hub.client(Connect::new(Version::V5, "b").user("bob"));
+        bob.subscribe("#", 0);
+        hub.client(alice("news/today")).vanishes();
+        assert_eq!(bob.receives().topic, "news/today", "{version:?}");
+    }
+    // A direct message to somebody who is no user any more when the will fires.
+    let hub = Settings::with_login().start();
+    ["alice", "bob"].iter().for_each(|name| hub.adds_user(name, "correct horse"));
+    let will = Publish::new("dm/bob", "from the grave").qos(1);
+    let alice = hub.person("alice").with_password("correct horse").with_will(will);
+    let first = alice.clone().connects();
+    succeeds(&mut hub.command(&["user", "remove", "bob"]));
+    let denied = hub.counter("publishes_denied_total");
+    first.vanishes();
+    eventually("the will is denied", || hub.counter("publishes_denied_total") == denied + 1);
+    hub.adds_user("bob", "correct horse");
+    alice.connects().vanishes();
+    let mut bob = hub.person("bob").with_password("correct horse").arrives();
+    bob.sees(message("from the grave").seq(1));
+}
+
+/// Guards: `Edge::retained_for` asks `Policy::receive` (edge/subscribe.rs); `Edge::publish` decides before anything is retained
+/// (edge/publish.rs).
+#[test]
+fn t11_what_is_retained_is_read_and_left_behind_only_by_those_who_may() {
+    let before = "user alice\ntopic write #\nuser bob\ntopic read news/#\ntopic deny news/secret/#\nuser eve\ntopic read #\n";
+    let mut hub = quiet().rules(before).start();
+    let mut alice = hub.client(Connect::new(Version::V5, "a").user("alice"));
+    for topic in ["news/today", "news/secret/today", "diary/alice"] {
+        alice.publish(Publish::new(topic, "kept").qos(1).retained());
+    }
+    // Eve may leave nothing behind, and take nothing away.
+    let mut eve = hub.client(Connect::new(Version::V5, "e").user("eve"));
+    for (topic, payload) in [("news/forged", "forged"), ("news/today", "forged"), ("news/today", "")] {
+        let receipt = eve.publish(Publish::new(topic, payload).qos(1).retained());
+        assert_eq!(receipt.code, NOT_AUTHORIZED, "{topic} {payload:?}");
+    }
+    let reads = |hub: &Hub, user: &str| {
+        let mut seen = BTreeSet::new();
+        let mut client = hub.client(Connect::new(Version::V5, format!("{user}-reads")).user(user));
+        for filter in ["#", "+/+", "news/#", "news/secret/today", "diary/#", "+/secret/+"] {
+            client.try_subscribe(filter, 0);
+        }
+        client.pings();
+        while let Some(message) = client.receives_if_any() {
+            assert_eq!(message.text(), "kept", "{}", message.topic);
+            seen.insert(message.topic);
+        }
+        seen.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(reads(&hub, "bob"), ["news/today"]);
+    assert_eq!(reads(&hub, "eve"), ["diary/alice", "news/secret/today", "news/today"]);
+    assert_eq!(reads(&hub, "alice"), [""; 0]);
+    hub.stop();
+    hub.restart_with_rules("user bob\ntopic read diary/#\n");
+    assert_eq!(reads(&hub, "bob"), ["diary/alice"]);
+    assert_eq!(reads(&hub, "eve"), [""; 0]);
+}
+
+/// Rights change today when the hub is started with other rules.
+///
+/// Guards: `Edge::recheck` on resume (edge/lifecycle.rs) and `Edge::for_owner` for each message of a queue, those that were in
+/// flight included (edge/spine_in.rs).
+#[test]
+fn t12_what_was_queued_or_in_flight_is_not_replayed_after_the_right_is_gone() {
+    let before = "user alice\ntopic write #\nuser bob\ntopic read #\n";
+    let mut hub = quiet().rules(before).start();
+    let mut bobs = VERSIONS.map(|version| {
+        let bob = hub.person("bob").on(&format!("phone{version:?}")).speaking(version).keeping_the_session();
+        let mut bob = bob.connects();
+        bob.subscribe("#", 2);
+        bob.subscribe("diary/+", 1);
+        bob.subscribe("diary/4", 0);
+        bob
+    });
+    let mut alice = hub.client(Connect::new(Version::V5, "a").user("alice"));
+    for topic in ["diary/1", "news/1"] {
+        alice.publish(Publish::new(topic, "in flight").qos(1));
+        bobs.iter_mut().for_each(|bob| assert_eq!(bob.receives_without_ack().topic, topic));
+    }
+    let away = bobs.map(|bob| bob.vanishes());
+    for topic in ["diary/2", "news/2"] {
+        alice.publish(Publish::new(topic, "queued").qos(1));
+    }
+    hub.stop();
+    hub.restart_with_rules("user alice\ntopic write #\nuser bob\ntopic read news/#\n");
+    let mut alice = hub.client(Connect::new(Version::V5, "a").user("alice"));
+    let mut bobs = away.map(|phone| phone.connects());
+    for bob in &mut bobs {
+        assert_eq!([bob.receives().topic, bob.receives().topic], ["news/1", "news/2"]);
+    }
+    // The subscriptions that are not allowed any more have ended, and the wide one is as narrow as the rules.
+    alice.publish(Publish::new("diary/4", "live"));
+    for topic in ["diary/3", "news/3"] {
+        alice.publish(Publish::new(topic, "live").qos(1));
+    }
+    for mut bob in bobs {
+        assert_eq!(bob.receives().topic, "news/3");
+        bob.has_nothing_more();
+        assert_eq!(bob.try_subscribe("diary/+", 1) >= 0x80, bob.version() != Version::V31);
+    }
+}
+
+/// Sixty users whose rules and subscriptions are chance; retained, live at both kinds of quality, and queued: what each of them
+/// gets is what a subscription matches and a rule allows, no more and no less.
+///
+/// Guards: `Edge::wants` (edge/publish.rs), `Edge::retained_for` (edge/subscribe.rs), `Edge::for_owner` (edge/spine_in.rs).
+#[test]
+fn t13_what_is_delivered_is_what_is_both_subscribed_and_allowed() {
+    let mut random = Random(13);
+    let users: Vec<User> = (0..60).map(|number| User::of_chance(number, &mut random)).collect();
+    let topics: BTreeSet<String> = (0..60).map(|_| filter_of_chance(&mut random, false)).collect();
+    let rules: String = users.iter().map(User::rules).collect();
+    let hub = quiet().rules(&format!("user alice\ntopic write #\n{rules}")).start();
+    let mut alice = hub.client(Connect::new(Version::V5, "alice").user("alice"));
+    let mut says = |text: &str, qos: u8, retain: bool| {
+        for topic in &topics {
+            alice.publish(Publish { retain, ..Publish::new(topic, text).qos(qos) });
+        }
+    };
+    says("retained", 1, true);
+    let arrives = |user: &User| {
+        let mut person = hub.person(&user.name).on(&user.name).keeping_the_session().connects();
+        for filter in &user.wanted {
+            person.try_subscribe(filter, 1);
+        }
+        person
+    };
+    let mut there: Vec<_> = users.iter().map(|user| (user, arrives(user))).collect();
+    says("passing", 0, false);
+    says("live", 1, false);
+    for (user, person) in &mut there {
+        let allowed = user.gets(&topics);
+        let mut heard = ["retained", "passing", "live"].map(|text| (text, BTreeSet::new()));
+        while heard.iter().any(|(_, topics)| topics.len() < allowed.len()) {
+            let message = person.receives();
+            let kind = heard.iter_mut().find(|(text, _)| *text == message.text()).expect("a known text");
+            kind.1.insert(message.topic);
+        }
+        for (text, topics) in heard {
+            assert_eq!(topics, allowed, "{text} for {} with {:?}", user.name, user.rules());
+        }
+        person.pings();
+        while let Some(message) = person.receives_if_any() {
+            // Once more, for another of the subscriptions.
+            assert!(message.text() == "retained" && allowed.contains(&message.topic), "{message:?}");
+        }
+    }
+    let away: Vec<_> = there.into_iter().map(|(user, person)| (user, person.leaves())).collect();
+    says("queued", 1, false);
+    for (user, phone) in away {
+        let (mut person, allowed) = (phone.connects(), user.gets(&topics));
+        let heard: BTreeSet<String> = allowed.iter().map(|_| person.receives().topic).collect();
+        assert_eq!(heard, allowed, "{} with {:?}", user.name, user.rules());
+        person.has_nothing_more();
+    }
+}
+
+/// Guards: `House::subscribe` decides on the filter behind the group (bridge/policy.rs), `Edge::wants` on each message.
+#[test]
+fn t14_a_share_group_is_no_way_round_the_rules() {
+    let rules = "user alice\ntopic write #\nuser bob\ntopic read news/#\ntopic deny news/secret/#\n";
+    let hub = quiet().rules(rules).set("store.engine", "memory").start();
+    let filters = [
+        "news/today",
+        "news/#",
+        "news/secret/today",
+        "news/secret/#",
+        "diary/alice",
+        "diary/#",
+        "#",
+        "+/secret/+",
+        "u/bob/x",
+        "u/alice/inbox",
+        "u/alice/#",
+        "p/alice",
+        "dm/bob",
+        "dm/#",
+        "rpc/#",
+        "c/x/msg",
+        "$SYS/#",
+        "owntracks/alice/phone",
+    ];
+    for version in [Version::V311, Version::V5] {
+        let mut bob = hub.client(Connect::new(version, format!("b{version:?}")).user("bob"));
+        for filter in filters {
+            let plain = bob.try_subscribe(filter, 1);
+            let shared = bob.try_subscribe(&format!("$share/g/{filter}"), 1);
+            assert_eq!(plain, shared, "{filter} and the same in a group");
+            bob.unsubscribes_from_all(&[filter, &format!("$share/g/{filter}")]);
+        }
+        for group in ["$share/g/#", "$share/h/+/+/today", "$share/i/+/#"] {
+            assert_eq!(bob.try_subscribe(group, 1), 1, "{group}");
+        }
+        let mut alice = hub.client(Connect::new(Version::V5, "a").user("alice"));
+        for topic in ["news/secret/today", "diary/alice/today", "news/world/today"] {
+            alice.publish(Publish::new(topic, topic).qos(1));
+        }
+        let heard = [bob.receives().topic, bob.receives().topic, bob.receives().topic];
+        assert_eq!(heard, ["news/world/today"; 3], "{version:?}");
+        bob.has_nothing_more();
+        bob.leaves();
+    }
+}
+
+/// Without presence, of which everybody may read who is there.
+fn quiet() -> Settings {
+    Settings::dev().set("presence.enabled", "false")
+}
+
+/// Somebody with rules and subscriptions made of chance.
+struct User {
+    name: String,
+    read: Vec<String>,
+    deny: Vec<String>,
+    wanted: Vec<String>,
+}
+
+/// A topic of one to three levels, or a filter.
+fn filter_of_chance(random: &mut Random, wild: bool) -> String {
+    let words = ["x", "y", "z", "+"];
+    let count = 1 + random.below(3);
+    let levels: Vec<&str> = (0..count).map(|_| words[random.below(3 + usize::from(wild))]).collect();
+    let end = if wild && random.below(3) == 0 { "/#" } else { "" };
+    format!("{}{end}", levels.join("/"))
+}
+
+impl User {
+    fn of_chance(number: usize, random: &mut Random) -> User {
+        let mut filters = |count: usize| (0..count).map(|_| filter_of_chance(random, true)).collect();
+        let name = format!("user{number}");
+        User { name, read: filters(3), deny: filters(number % 3), wanted: filters(3) }
+    }
+
+    fn rules(&self) -> String {
+        let lines = |word: &'static str, filters: &[String]| -> String {
+            filters.iter().map(|filter| format!("topic {word} {filter}\n")).collect()
+        };
+        format!("user {}\n{}{}", self.name, lines("read", &self.read), lines("deny", &self.deny))
+    }
+
+    fn gets(&self, topics: &BTreeSet<String>) -> BTreeSet<String> {
+        let any = |filters: &[String], topic: &str| filters.iter().any(|filter| is_match(filter, topic));
+        let gets =
+            |topic: &&String| any(&self.read, topic) && !any(&self.deny, topic) && any(&self.wanted, topic);
+        topics.iter().filter(gets).cloned().collect()
+    }
+}
+
+/// §4.7 of MQTT 5, level by level.
+fn is_match(filter: &str, topic: &str) -> bool {
+    let (filter, topic): (Vec<_>, Vec<_>) = (filter.split('/').collect(), topic.split('/').collect());
+    let fits = |at: usize| filter[at] == "+" || topic.get(at) == Some(&filter[at]);
+    match filter.last() {
+        Some(&"#") => {
+            topic.len() + 1 >= filter.len() && (0..filter.len() - 1).all(|at| at < topic.len() && fits(at))
+        }
+        _ => filter.len() == topic.len() && (0..filter.len()).all(fits),
+    }
+}
