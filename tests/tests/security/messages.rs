@@ -231,8 +231,8 @@ fn t37_each_filter_has_its_own_code_in_one_answer() {
             SINCE_311,
             &format!(
                 "a {comes}
-                 a > 82 ~ 1234 {{}} <%/t> 01 <u/somebody/inbox> 01 <%/a#> 02 <%/u> 02 <$SYS/#> 00 <%/v> 00 <$share/g> 00
-                 a < 90 ~ 1234 {{}} 01 [87] (80) [8f] (80) 02 [87] (80) 00 [8f] (80)
+                 a > 82 ~ 1234 {{}} <%/t> 01 <u/somebody/inbox> 01 <%/a#> 02 <%/u> 02 <rpc/x> 00 <%/v> 00 <$share/g> 00
+                 a < 90 ~ 1234 {{*}} 01 [87] (80) [8f] (80) 02 [87] (80) 00 [8f] (80)
                  a quiet
                  b connects
                  b > 30 ~ <%/v> {{}} 'granted'
@@ -246,7 +246,7 @@ fn t37_each_filter_has_its_own_code_in_one_answer() {
     // Nothing granted is an answer as well, and no filter at all is none.
     versions(
         SINCE_311,
-        "a connects \n a > 82 ~ 0001 {} <u/x/inbox> 01 \n a < 90 ~ 0001 {} [87] (80) \n a quiet",
+        "a connects \n a > 82 ~ 0001 {} <u/x/inbox> 01 \n a < 90 ~ 0001 {*} [87] (80) \n a quiet",
     );
     versions(SINCE_311, "a connects \n a > 82 ~ 0001 {} \n a ends 82");
     versions(SINCE_311, "a connects \n a > a2 ~ 0001 {} \n a ends 82");
