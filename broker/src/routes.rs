@@ -7,6 +7,7 @@ use std::sync::{PoisonError, RwLock};
 
 use bytestring::ByteString;
 
+use crate::share::{Seat, Share};
 use crate::trie::Trie;
 
 /// Somebody who wants a filter.
@@ -16,10 +17,8 @@ pub enum Want {
     Edge(u8),
     /// A persistent session, at QoS 1 or 2: the bridge queues for it.
     Durable,
-    /// A member of this share group on this edge, of a connection that does not outlive itself.
-    Share(ByteString, u8),
-    /// A member of this share group in a persistent session, at QoS 1 or 2: the bridge chooses.
-    DurableShare(ByteString),
+    /// A member of this share group.
+    Share(ByteString, Seat),
 }
 
 /// Where a publish goes.
@@ -29,10 +28,8 @@ pub struct Route {
     pub edges: u64,
     /// Whether the bridge has to queue it.
     pub durable: bool,
-    /// For each share group and filter the edges that have members: (group, filter, edge, members).
-    pub shares: Vec<(ByteString, ByteString, u8, u32)>,
-    /// Share groups and filters in which persistent sessions take part.
-    pub durable_shares: Vec<(ByteString, ByteString)>,
+    /// For each share group where its members sit and how many, the seats of one group side by side.
+    pub shares: Vec<(Share, Seat, u32)>,
 }
 
 /// The table.
@@ -67,14 +64,16 @@ impl Routes {
         route.edges = 0;
         route.durable = false;
         route.shares.clear();
-        route.durable_shares.clear();
         let wants = self.wants.read().unwrap_or_else(PoisonError::into_inner);
         wants.for_each_match(topic, |want, (count, filter)| match want {
             Want::Edge(edge) => route.edges |= 1 << edge,
             Want::Durable => route.durable = true,
-            Want::Share(group, edge) => route.shares.push((group.clone(), filter.clone(), *edge, *count)),
-            Want::DurableShare(group) => route.durable_shares.push((group.clone(), filter.clone())),
+            Want::Share(group, seat) => {
+                let share = Share { group: group.clone(), filter: filter.clone() };
+                route.shares.push((share, *seat, *count));
+            }
         });
+        route.shares.sort_unstable();
     }
 
     /// How many different wants there are.
@@ -96,7 +95,7 @@ mod tests {
     fn counts_and_forgets() {
         let (routes, mut route) = (Routes::default(), Route::default());
         let filter = ByteString::from("a/+");
-        let share = Want::Share("g".into(), 1);
+        let share = Want::Share("g".into(), Seat::Live(1));
         for want in [Want::Edge(0), Want::Edge(0), Want::Edge(1), Want::Durable, share.clone()] {
             routes.add(&filter, want);
         }

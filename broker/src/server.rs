@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 
 use thiserror::Error;
@@ -93,6 +93,7 @@ impl Broker {
         for session in restored {
             homes[usize::from(shared.home_of(&session.device.client))].push(session);
         }
+        let all_restored = Arc::new(Barrier::new(spine.len()));
         let mut threads = Vec::new();
         for (id, ((spine, inbox), restored)) in spine.into_iter().zip(boxes).zip(homes).enumerate() {
             let listeners = doors.open.iter().map(|(door, socket)| {
@@ -106,6 +107,7 @@ impl Broker {
                 edges: mail.clone(),
                 listeners: listeners.collect::<Result<_, _>>()?,
                 restored,
+                all_restored: all_restored.clone(),
             };
             let died = died.clone();
             let body = move || edge::run(parts).inspect_err(|error| died(error.clone()));

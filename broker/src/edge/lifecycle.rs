@@ -17,7 +17,7 @@ use crate::lane::{Ending, Place, Source, ToBridge};
 use crate::message::Message;
 use crate::outbuffer::OutBuffer;
 use crate::policy::{Identity, PublishVerdict};
-use crate::session::{RestoredSession, Session, Wire};
+use crate::session::{Left, RestoredSession, Session, Wire};
 
 /// What CONNACK tells a client besides the settings.
 struct Welcome {
@@ -146,7 +146,8 @@ impl Edge {
         let limits = self.shared.settings.session;
         let session = Session::new(identity.device.clone(), connect, expiry, limits, self.now());
         let slot = self.insert(identity, session, Some(link));
-        self.slots[slot as usize].durable = expiry > 0;
+        let entry = &mut self.slots[slot as usize];
+        (entry.durable, entry.stored) = (expiry > 0, expiry > 0);
         slot
     }
 
@@ -162,6 +163,7 @@ impl Edge {
             will_due: None,
             ends_at: None,
             durable: false,
+            stored: false,
             armed: [None; 3],
             after_suback: Vec::new(),
             retained: VecDeque::new(),
@@ -180,13 +182,11 @@ impl Edge {
         let session = &self.slots[slot as usize].session;
         let persistent = session.is_persistent();
         let subscriptions: Vec<_> = session.subscriptions.values().cloned().collect();
-        for subscription in &subscriptions {
-            self.index_live(slot, subscription, persistent, true);
-            if !persistent {
-                self.index_durable(subscription, false);
-            }
+        if !persistent {
+            subscriptions.iter().for_each(|subscription| self.unindex_durable(slot, subscription));
         }
         self.slots[slot as usize].durable = persistent;
+        subscriptions.iter().for_each(|subscription| self.index_live(slot, subscription));
         slot
     }
 
@@ -203,7 +203,7 @@ impl Edge {
         for text in &refused {
             if let Some(old) = self.slots[slot as usize].session.subscriptions.remove(text) {
                 tracing::info!(client = %self.slots[slot as usize].identity.device.client, %text, "subscription ended, not allowed any more");
-                self.index_durable(&old, false);
+                self.unindex_durable(slot, &old);
             }
         }
         let (at, device) = (self.place(slot), self.slots[slot as usize].session.device.clone());
@@ -236,7 +236,7 @@ impl Edge {
     /// that come and go.
     fn concerns_bridge(&self, slot: u32) -> bool {
         let entry = self.slots.get(slot as usize);
-        entry.is_some_and(|entry| entry.durable || !entry.identity.device.user.starts_with('~'))
+        entry.is_some_and(|entry| entry.stored || !entry.identity.device.user.starts_with('~'))
     }
 
     fn set_keep_alive(&mut self, slot: u32) {
@@ -278,7 +278,7 @@ impl Edge {
         let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
         entry.session.suspend();
         for subscription in &subscriptions {
-            self.index_live(slot, subscription, false, false);
+            self.unindex_live(slot, subscription);
         }
         if concerns_bridge {
             self.tell_bridge(&ToBridge::Close { at, device, how, expiry }, None);
@@ -337,8 +337,9 @@ impl Edge {
             PublishVerdict::Errand(errand) => {
                 let at = self.nobody();
                 let from = identity.device;
+                let (store_retained, remember, shares) = (None, None, Vec::new());
                 let frame =
-                    ToBridge::Publish { at, token: None, errand, from, store_retained: None, remember: None };
+                    ToBridge::Publish { at, token: None, errand, from, store_retained, remember, shares };
                 self.tell_bridge(&frame, Some(&message));
             }
             PublishVerdict::Denied(why) => {
@@ -351,16 +352,18 @@ impl Edge {
     /// Ends a session that has no connection.
     pub(super) fn remove(&mut self, slot: u32) {
         self.fire_will(slot);
-        let entry = self.slots.remove(slot as usize);
-        let device = entry.identity.device;
+        let (at, entry) = (self.place(slot), &self.slots[slot as usize]);
+        let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
+        subscriptions.iter().for_each(|subscription| self.unindex_durable(slot, subscription));
+        let Slot { mut session, identity, stored, .. } = self.slots.remove(slot as usize);
+        let device = identity.device;
         self.clients.remove(&device.client);
+        let Left { begun, abandoned } = session.end();
         // One that never outlived a connection left nothing with the bridge.
-        if entry.durable {
-            for subscription in entry.session.subscriptions.values() {
-                self.index_durable(subscription, false);
-            }
-            self.tell_bridge(&ToBridge::Forget { device }, None);
+        if stored {
+            self.tell_bridge(&ToBridge::Forget { at, device, begun }, None);
         }
+        self.give_to_others(abandoned);
     }
 
     /// Persistent sessions of an earlier run: they are routable before their client returns.
@@ -369,12 +372,10 @@ impl Edge {
         let session = restored.into_session(self.shared.settings.session);
         let identity = Identity { device, kind: Default::default(), door: crate::policy::Door::Mqtt };
         let slot = self.insert(identity, session, None);
-        self.slots[slot as usize].durable = true;
-        let subscriptions: Vec<_> =
-            self.slots[slot as usize].session.subscriptions.values().cloned().collect();
-        for subscription in &subscriptions {
-            self.index_durable(subscription, true);
-        }
+        let entry = &mut self.slots[slot as usize];
+        (entry.durable, entry.stored) = (true, true);
+        let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
+        subscriptions.iter().for_each(|subscription| self.index_durable(slot, subscription));
         self.schedule_expiry(slot, ended_at);
     }
 
@@ -432,6 +433,7 @@ impl Edge {
 
     /// The server stops: everybody hears it.
     pub(super) fn end_all(&mut self) {
+        self.stopping = true;
         let slots: Vec<u32> = self.slots.iter().map(|(slot, _)| slot as u32).collect();
         slots.into_iter().for_each(|slot| self.end(slot, Goodbye::ShuttingDown));
     }

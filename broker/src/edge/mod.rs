@@ -9,6 +9,7 @@ mod lifecycle;
 mod link;
 mod publish;
 mod run;
+mod share;
 mod spine_in;
 mod subscribe;
 
@@ -33,6 +34,7 @@ use crate::outbuffer::OutBuffer;
 use crate::policy::Identity;
 use crate::routes::Route;
 use crate::session::{Command, Outcome, Session, Wire};
+use crate::share::Share;
 use crate::shared::Shared;
 use crate::spine::{Lane, SpineError, SpineTx};
 use crate::trie::Trie;
@@ -53,7 +55,7 @@ pub(crate) struct Edge {
     slots: Slab<Slot>,
     clients: HashMap<ByteString, u32, RandomState>,
     subscribers: Trie<u32, Subscriber>,
-    groups: HashMap<(ByteString, ByteString), Group, RandomState>,
+    groups: HashMap<Share, Group, RandomState>,
     /// What is due when: slot and generation of the session.
     timers: BinaryHeap<Reverse<(Millis, u32, u32, Timer)>>,
     dirty: Vec<u32>,
@@ -65,14 +67,16 @@ pub(crate) struct Edge {
     last_generation: u32,
     route: Route,
     found: Vec<(u32, Subscriber)>,
-    /// Goes round the members of each share group and filter, wherever they are.
-    turns: HashMap<(ByteString, ByteString), u64, RandomState>,
+    /// Goes round the members of each share group, wherever they are.
+    turns: HashMap<Share, usize, RandomState>,
     spare_commands: Vec<Vec<Command>>,
     /// Wakes the task that flushes.
     flush: Rc<Notify>,
     /// Wakes the readers that wait for acknowledgements or for credit.
     resume: Rc<Notify>,
     fatal: Option<SpineError>,
+    /// The server stops: sessions that end now leave nothing to others.
+    stopping: bool,
 }
 
 /// A session and, while there is one, its connection.
@@ -87,6 +91,8 @@ struct Slot {
     ends_at: Option<Millis>,
     /// Whether the routing table knows it as somebody to queue for.
     durable: bool,
+    /// Whether the bridge keeps something for it.
+    stored: bool,
     /// When a timer of each kind is due, so that there is one of each kind however often the client reconnects.
     armed: [Option<Millis>; 3],
     /// Retained messages that follow a SUBACK which waits for the disk.
@@ -305,6 +311,7 @@ impl Edge {
             Command::Received { position, packet_id } => {
                 ToBridge::Received { at, device, position, packet_id }
             }
+            Command::Settled(loan) => ToBridge::Settled { loan },
             Command::Completed(packet_id) => ToBridge::Completed { device, packet_id },
             Command::Forgotten { packet_id, token } => ToBridge::Forgotten { at, token, device, packet_id },
             Command::Publish { .. }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -62,6 +62,8 @@ pub struct EdgeParts {
     pub listeners: Vec<Listener>,
     /// Sessions of an earlier run whose home it is.
     pub restored: Vec<RestoredSession>,
+    /// Where the edges wait for each other: nobody may publish before all restored sessions are routable.
+    pub all_restored: Arc<Barrier>,
 }
 
 /// Runs an edge on this thread until it is stopped or the spine is dead.
@@ -74,9 +76,10 @@ pub fn run(parts: EdgeParts) -> Result<(), SpineError> {
 }
 
 async fn live(parts: EdgeParts) -> Result<(), SpineError> {
-    let EdgeParts { id, shared, spine, mut mail, edges, listeners, restored } = parts;
+    let EdgeParts { id, shared, spine, mut mail, edges, listeners, restored, all_restored } = parts;
     let edge = Rc::new(RefCell::new(Edge::new(id, shared.clone(), spine.tx)));
     restored.into_iter().for_each(|session| edge.borrow_mut().restore(session));
+    all_restored.wait();
     let dead = Rc::new(Notify::new());
     let mut tasks = tokio::task::JoinSet::new();
     for listener in listeners {
@@ -281,6 +284,7 @@ impl Edge {
             flush: Rc::new(Notify::new()),
             resume: Rc::new(Notify::new()),
             fatal: None,
+            stopping: false,
             shared,
         }
     }

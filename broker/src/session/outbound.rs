@@ -14,6 +14,7 @@ use crate::codec::encode::{self, AckKind, AckNotes, Shape};
 use crate::codec::{QoS, Version};
 use crate::lane::Source;
 use crate::message::Message;
+use crate::share::Search;
 
 /// Packet identifiers of queue entries follow from their position, so they are the same after a crash; all other
 /// messages take the upper half.
@@ -45,6 +46,15 @@ pub struct Entry {
     pub retain: bool,
     /// Subscription identifiers that matched.
     pub ids: SmallVec<[u32; 1]>,
+}
+
+/// What a session that is over leaves to others.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Entries of its queue that were sent and not acknowledged.
+    pub begun: Vec<u64>,
+    /// What it had in the name of a share group and others may have in its place: not what was sent at QoS 2 (§4.8.2).
+    pub abandoned: Vec<(Arc<Message>, Search)>,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +122,8 @@ struct Parcel {
     qos: QoS,
     retain: bool,
     ids: SmallVec<[u32; 1]>,
+    /// The share group in whose name it is delivered.
+    search: Option<Box<Search>>,
 }
 
 impl Outbound {
@@ -123,15 +135,26 @@ impl Outbound {
         self.caught_up = 0;
     }
 
-    pub(super) fn suspend(&mut self, lives_on: bool) {
+    pub(super) fn suspend(&mut self) {
         self.queue = None;
         self.inbox = None;
-        self.keep = lives_on;
-        if !lives_on {
-            self.in_flight.clear();
-            self.waiting.clear();
-            self.waiting_bytes = 0;
+    }
+
+    pub(super) fn end(&mut self) -> Left {
+        let mut left = Left::default();
+        let sent = self.in_flight.drain(..).filter(|flight| flight.stage == Stage::Sent);
+        for InFlight { stored, parcel, .. } in sent {
+            match (stored, parcel) {
+                (Some((Source::Queue, position)), _) => left.begun.push(position),
+                (None, Some(Parcel { message, qos: QoS::AtLeastOnce, search: Some(search), .. })) => {
+                    left.abandoned.push((message, *search));
+                }
+                _ => {}
+            }
         }
+        let waiting = self.waiting.drain(..);
+        left.abandoned.extend(waiting.filter_map(|parcel| Some((parcel.message, *parcel.search?))));
+        left
     }
 
     /// Sends again what is in flight, in the order in which it was sent (§4.4, §4.6), as far as window and out buffer
@@ -195,7 +218,7 @@ impl Outbound {
             return Delivered::TooLarge;
         }
         self.last_id = packet_id;
-        let parcel = self.keep.then(|| parcel(fan, to));
+        let parcel = (self.keep || to.search.is_some()).then(|| parcel(fan, to));
         self.fly(InFlight { packet_id, stage: Stage::Sent, stored: None, parcel });
         Delivered::Sent
     }
@@ -278,9 +301,14 @@ impl Outbound {
             let Some(packet_id) = self.free_id() else { break };
             let Some(next) = self.waiting.pop_front() else { break };
             self.waiting_bytes = self.waiting_bytes.saturating_sub(next.message.payload.len());
-            if !next.message.is_expired(now) {
-                self.last_id = packet_id;
-                self.send(packet_id, next, None, now, wire);
+            let loan = next.loan();
+            if next.message.is_expired(now) {
+                settle(loan, wire);
+                continue;
+            }
+            self.last_id = packet_id;
+            if !self.send(packet_id, next, None, now, wire) {
+                settle(loan, wire);
             }
         }
         self.pump_reader(Source::Queue, me, now, wire);
@@ -301,8 +329,8 @@ impl Outbound {
             let Some(packet_id) = packet_id else { break };
             let Some(entry) = reader.take() else { break };
             let position = entry.position;
-            let parcel =
-                Parcel { message: entry.message, qos: entry.qos, retain: entry.retain, ids: entry.ids };
+            let Entry { message, qos, retain, ids, .. } = entry;
+            let parcel = Parcel { message, qos, retain, ids, search: None };
             let skip = mine || parcel.message.is_expired(now);
             if packet_id >= FIRST_FREE_ID {
                 self.last_id = packet_id;
@@ -327,7 +355,7 @@ impl Outbound {
     ) -> bool {
         let sent = self.write_parcel(&parcel, packet_id, false, now, wire);
         if sent && parcel.qos != QoS::AtMostOnce {
-            let parcel = self.keep.then_some(parcel);
+            let parcel = (self.keep || parcel.search.is_some()).then_some(parcel);
             self.fly(InFlight { packet_id, stage: Stage::Sent, stored, parcel });
         }
         sent
@@ -336,7 +364,8 @@ impl Outbound {
     /// PUBACK, or a PUBREC that refuses: the message is done with.
     pub(super) fn acknowledged(&mut self, packet_id: u16, wire: &mut Wire<'_>) {
         let Some(at) = self.position(packet_id, Stage::Sent) else { return };
-        let stored = self.land(at).and_then(|flight| flight.stored);
+        let Some(InFlight { stored, parcel, .. }) = self.land(at) else { return };
+        settle(parcel.and_then(|parcel| parcel.loan()), wire);
         self.taken(stored, wire);
     }
 
@@ -473,8 +502,20 @@ impl super::Session {
     }
 }
 
+impl Parcel {
+    fn loan(&self) -> Option<u64> {
+        self.search.as_ref()?.loan
+    }
+}
+
 fn parcel(fan: &mut Fanout<'_>, to: Delivery<'_>) -> Parcel {
-    Parcel { message: fan.shared(), qos: to.qos, retain: to.retain, ids: SmallVec::from_slice(to.ids) }
+    let Delivery { qos, retain, ids, search } = to;
+    let search = search.cloned().map(Box::new);
+    Parcel { message: fan.shared(), qos, retain, ids: SmallVec::from_slice(ids), search }
+}
+
+fn settle(loan: Option<u64>, wire: &mut Wire<'_>) {
+    wire.commands.extend(loan.map(Command::Settled));
 }
 
 fn send_pubrel(version: Version, packet_id: u16, wire: &mut Wire<'_>) {

@@ -72,7 +72,7 @@ impl Desk {
         let message = message(text);
         let mut delivered = Delivered::Dropped;
         self.act(|session, wire| {
-            let to = Delivery { qos, retain: false, ids: &[] };
+            let to = Delivery { qos, retain: false, ids: &[], search: None };
             delivered = session.deliver(&mut Fanout::new(&message, 0), to, wire);
         });
         delivered
