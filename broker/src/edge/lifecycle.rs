@@ -264,9 +264,6 @@ impl Edge {
         entry.session.say_goodbye(goodbye, &mut link.out);
         entry.after_suback.clear();
         entry.retained.clear();
-        let client_is_done =
-            matches!(goodbye, Goodbye::ByClient | Goodbye::ByClientWithWill | Goodbye::LinkLost);
-        linger(link, client_is_done);
         self.shared.counters.connections.sub(1);
         // DISCONNECT may have asked for more than there is (§3.14.2.2.2).
         entry.session.expiry = entry.session.expiry.min(self.shared.settings.expiry_max);
@@ -289,6 +286,10 @@ impl Edge {
         } else {
             self.schedule_expiry(slot, self.now());
         }
+        // Last, so that who sees the connection closed finds everything done that follows from it.
+        let client_is_done =
+            matches!(goodbye, Goodbye::ByClient | Goodbye::ByClientWithWill | Goodbye::LinkLost);
+        linger(link, client_is_done);
     }
 
     /// A will with a delay waits, unless the session ends first (§3.1.3.2.2).
