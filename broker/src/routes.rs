@@ -8,6 +8,7 @@ use std::sync::{PoisonError, RwLock};
 use bytestring::ByteString;
 
 use crate::share::{Seat, Share};
+use crate::topic::TopicFilter;
 use crate::trie::Trie;
 
 /// Somebody who wants a filter.
@@ -19,6 +20,19 @@ pub enum Want {
     Durable,
     /// A member of this share group.
     Share(ByteString, Seat),
+}
+
+impl Want {
+    /// What the edge of a connected client wants; `queued` if it is the bridge that delivers QoS 1 and 2.
+    pub fn live(filter: &TopicFilter, edge: u8, queued: bool) -> Want {
+        let seat = if queued { Seat::Kept(edge) } else { Seat::Live(edge) };
+        filter.share.clone().map_or(Want::Edge(edge), |group| Want::Share(group, seat))
+    }
+
+    /// What a persistent session wants, connected or not.
+    pub fn durable(filter: &TopicFilter) -> Want {
+        filter.share.clone().map_or(Want::Durable, |group| Want::Share(group, Seat::Durable))
+    }
 }
 
 /// Where a publish goes.
@@ -88,25 +102,4 @@ impl Routes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_and_forgets() {
-        let (routes, mut route) = (Routes::default(), Route::default());
-        let filter = ByteString::from("a/+");
-        let share = Want::Share("g".into(), Seat::Live(1));
-        for want in [Want::Edge(0), Want::Edge(0), Want::Edge(1), Want::Durable, share.clone()] {
-            routes.add(&filter, want);
-        }
-        routes.look_up("a/b", &mut route);
-        assert_eq!((route.edges, route.durable, route.shares.len()), (0b11, true, 1));
-        for want in [Want::Edge(0), Want::Edge(1), Want::Durable, share] {
-            routes.remove(&filter, &want);
-        }
-        routes.look_up("a/b", &mut route);
-        assert_eq!((route.edges, route.durable, route.shares.len()), (0b1, false, 0));
-        routes.remove(&filter, &Want::Edge(0));
-        assert!(routes.is_empty());
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use crate::lane::{Place, Source, ToBridge};
 use crate::message::Message;
 use crate::routes::Want;
 use crate::session::Subscription;
-use crate::share::{Seat, Share};
+use crate::share::Share;
 use crate::topic::{self, TopicFilter};
 
 type Granted = (Subscription, Vec<(Arc<Message>, Subscriber)>);
@@ -173,15 +173,16 @@ impl Edge {
     }
 
     fn live_want(&self, slot: u32, subscription: &Subscription) -> Want {
-        let Some(group) = subscription.filter.share.clone() else { return Want::Edge(self.id) };
-        let queued = self.durable_want(slot, subscription).is_some();
-        Want::Share(group, if queued { Seat::Kept(self.id) } else { Seat::Live(self.id) })
+        Want::live(&subscription.filter, self.id, self.is_kept(slot, subscription))
     }
 
     fn durable_want(&self, slot: u32, subscription: &Subscription) -> Option<Want> {
-        let queued = self.slots[slot as usize].durable && subscription.options.qos != QoS::AtMostOnce;
-        let group = subscription.filter.share.clone();
-        queued.then(|| group.map_or(Want::Durable, |group| Want::Share(group, Seat::Durable)))
+        self.is_kept(slot, subscription).then(|| Want::durable(&subscription.filter))
+    }
+
+    /// Whether the bridge queues for this subscription.
+    fn is_kept(&self, slot: u32, subscription: &Subscription) -> bool {
+        self.slots[slot as usize].durable && subscription.options.qos != QoS::AtMostOnce
     }
 
     /// Any subscription that covers one's own inbox reads the inbox stream, at the highest quality of service of them.

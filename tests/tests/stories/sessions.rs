@@ -163,3 +163,25 @@ fn a_client_without_an_id_is_given_one() {
     assert!(welcome.text(0x12).is_some_and(|id| !id.is_empty()), "{welcome:?}");
     hub.client(Connect::new(Version::V311, "").user("bob")).pings();
 }
+
+#[test]
+fn a_session_that_its_last_connection_did_not_want_to_keep_is_gone_for_good() {
+    let mut hub = Hub::start();
+    for user in [None, Some("bob")] {
+        let connect = Connect { user: user.map(Into::into), ..Connect::new(Version::V5, "phone") };
+        let mut kept = hub.client(connect.clone().persistent());
+        kept.subscribe("room/1", 1);
+        kept.leaves();
+        let last = hub.client(Connect { clean: false, ..connect.clone() });
+        assert!(last.session_present);
+        last.leaves();
+        let mut alice = hub.person("alice").connects();
+        alice.publish(Publish::new("room/1", "nobody is there").qos(1).retained());
+        hub.kill9();
+        hub.restart();
+        let back = hub.client(connect.persistent());
+        assert!(!back.session_present, "{user:?}");
+        back.leaves();
+        hub.client(Connect { user: user.map(Into::into), ..Connect::new(Version::V5, "phone") }).leaves();
+    }
+}
