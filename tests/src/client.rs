@@ -201,6 +201,11 @@ impl Client {
         self.waiting.iter().filter(|message| message.topic == topic).map(Publish::text).collect()
     }
 
+    /// The messages that came and that nobody took yet, not acknowledged.
+    pub fn takes_waiting(&mut self) -> Vec<Publish> {
+        self.waiting.drain(..).collect()
+    }
+
     /// PINGREQ, and waits for the answer.
     pub fn pings(&mut self) {
         self.send(&wire::pingreq());

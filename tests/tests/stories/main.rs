@@ -19,6 +19,7 @@ mod reconnects;
 mod repeats;
 mod retained;
 mod rights;
+mod routing;
 mod sessions;
 mod share;
 mod topics;
