@@ -172,7 +172,7 @@ impl Edge {
             };
             ids.clear();
             ids.extend(same.iter().filter(to_me).filter_map(|(_, s)| s.id));
-            let rap = same.iter().any(|(_, s)| s.retain_as_published);
+            let rap = same.iter().filter(to_me).any(|(_, s)| s.retain_as_published);
             let (qos, retain) = (best.qos.min(message.qos), rap && message.retain);
             self.deliver_one(slot, fan, Delivery { qos, retain, ids: &ids, search: None });
         }

@@ -20,6 +20,9 @@ use crate::share::Search;
 /// messages take the upper half.
 const FIRST_FREE_ID: u16 = 0x8000;
 
+/// Where a message was stored of which only the packet identifier is left.
+const LEFT_OVER: Option<(Source, u64)> = Some((Source::Queue, 0));
+
 /// What became of a message for this client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivered {
@@ -323,7 +326,7 @@ impl Outbound {
             let packet_id = match source {
                 _ if !tracked || mine => Some(0),
                 _ if self.is_full() => None,
-                Source::Queue => reader.packet_id(),
+                Source::Queue => reader.packet_id().filter(|id| !self.is_left_over(*id)),
                 Source::Inbox => self.free_id(),
             };
             let Some(packet_id) = packet_id else { break };
@@ -414,14 +417,22 @@ impl Outbound {
         }
     }
 
+    /// Whether an earlier run of the server left this identifier between PUBREC and PUBCOMP; those are in front of all others.
+    fn is_left_over(&self, packet_id: u16) -> bool {
+        let left = self.in_flight.iter().take_while(|flight| flight.stored == LEFT_OVER);
+        left.map(|flight| flight.packet_id).any(|id| id == packet_id)
+    }
+
+    /// Which identifiers of the upper half a client had when the server died is not known, at QoS 2 perhaps some that it has
+    /// still to hear a PUBREL for: so they do not begin where they always begin.
+    pub(super) fn begin_identifiers_at(&mut self, somewhere: Millis) {
+        self.last_id = FIRST_FREE_ID + (somewhere % Millis::from(FIRST_FREE_ID)) as u16;
+    }
+
     /// Packet identifiers that stood on disk between PUBREC and PUBCOMP.
     pub(super) fn restore_released(&mut self, packet_ids: impl IntoIterator<Item = u16>) {
-        let flight = |packet_id| InFlight {
-            packet_id,
-            stage: Stage::Released,
-            stored: Some((Source::Queue, 0)),
-            parcel: None,
-        };
+        let flight =
+            |packet_id| InFlight { packet_id, stage: Stage::Released, stored: LEFT_OVER, parcel: None };
         self.in_flight.extend(packet_ids.into_iter().map(flight));
     }
 
@@ -499,6 +510,11 @@ impl super::Session {
     /// Packet identifiers that stood on disk between PUBREC and PUBCOMP.
     pub fn restore_released(&mut self, packet_ids: impl IntoIterator<Item = u16>) {
         self.outbound.restore_released(packet_ids);
+    }
+
+    /// Where the packet identifiers begin that do not follow from a position; any number will do.
+    pub fn begin_identifiers_at(&mut self, somewhere: Millis) {
+        self.outbound.begin_identifiers_at(somewhere);
     }
 }
 

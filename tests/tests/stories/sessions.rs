@@ -1,6 +1,6 @@
 //! Sessions: what outlives a connection, and what does not.
 
-use hubbub_tests::wire::{VERSIONS, Value};
+use hubbub_tests::wire::{VERSIONS, Value, ack, puback};
 use hubbub_tests::{Connect, Hub, Publish, Version};
 
 #[test]
@@ -184,4 +184,38 @@ fn a_session_that_its_last_connection_did_not_want_to_keep_is_gone_for_good() {
         back.leaves();
         hub.client(Connect { user: user.map(Into::into), ..Connect::new(Version::V5, "phone") }).leaves();
     }
+}
+
+#[test]
+fn qos_2_is_exactly_once_in_both_directions_over_kill_9() {
+    let mut hub = Hub::start();
+    let mut bob = hub.person("bob").keeping_the_session().connects();
+    bob.subscribe("room/1", 2);
+    let mut alice = hub.person("alice").keeping_the_session().connects();
+    alice.send_publish(Publish::new("room/1", "first").qos(2).id(5));
+    assert_eq!(alice.receipt(2, 5).code, 0);
+    let first = bob.receives_without_ack();
+    bob.send(&puback(ack::PUBREC, first.id));
+    bob.hears_release_of(first.id);
+    hub.kill9();
+    hub.restart();
+    // Bob has it already: what comes again is the release, and what follows has another identifier.
+    let mut bob = bob.vanishes().connects();
+    bob.hears_release_of(first.id);
+    let mut alice = alice.vanishes().connects();
+    alice.publish(Publish::new("room/1", "first").qos(2).id(5).again());
+    alice.publish(Publish::new("room/1", "second").qos(2).id(5));
+    let second = bob.receives_without_ack();
+    assert_eq!(
+        second.text(),
+        "second",
+        "the repeat of the first one was recognised, and its identifier is free"
+    );
+    assert_ne!(second.id, first.id);
+    bob.send(&puback(ack::PUBCOMP, first.id));
+    bob.acknowledges(&second);
+    bob.has_nothing_more();
+    let mut bob = bob.vanishes().connects();
+    alice.publish(Publish::new("room/1", "third").qos(2));
+    assert_eq!(bob.receives().text(), "third");
 }
