@@ -26,6 +26,7 @@ const PURE: &[&str] = &[
     "broker/src/policy",
     "broker/src/retained",
     "broker/src/routes",
+    "broker/src/share.rs",
     "broker/src/session",
     "broker/src/topic",
     "broker/src/trie",

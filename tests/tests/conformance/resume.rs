@@ -42,7 +42,8 @@ fn what_comes_again_comes_in_its_order_and_before_anything_new() {
          b < 32 ~ <%/t> $three {} '3'
          b > 40 02 $two
          b quiet
-         b gone
+         b > e0 00
+         b closed
          a > 32 ~ <%/t> 0004 {} '4'
          a < 40 02 0001
          a < 40 02 0002

@@ -1,7 +1,7 @@
 //! Shared subscriptions.
 
 use hubbub_tests::tool::eventually;
-use hubbub_tests::{Hub, Person, Publish};
+use hubbub_tests::{Hub, Person, Publish, Settings};
 
 #[test]
 fn a_group_shares_the_work_and_each_message_goes_to_one_member() {
@@ -114,6 +114,31 @@ fn a_kept_member_gets_what_another_one_had_not_acknowledged_when_the_hub_died() 
     hub.restart();
     hub.person("alice").connects().publish(Publish::new("jobs/1", "next").qos(1));
     assert_eq!(kept.vanishes().connects().receives().text(), "next", "each was given once");
+}
+
+#[test]
+fn what_a_kept_member_was_given_is_its_own_after_the_hub_died() {
+    let mut hub = Settings::dev().set("server.edges", "1").start();
+    let mut passing = hub.person("passing").connects();
+    passing.subscribe("$share/group/jobs/+", 2);
+    let mut kept = hub.person("kept").keeping_the_session().connects();
+    kept.subscribe("$share/group/jobs/+", 2);
+    let mut alice = hub.person("alice").connects();
+    let mut given = Vec::new();
+    for job in 0..12 {
+        alice.publish(Publish::new("jobs/1", job.to_string()).qos(2));
+        passing.pings();
+        if passing.takes_waiting().is_empty() {
+            given.push(kept.receives_without_ack().text());
+        }
+    }
+    assert_eq!(given.len(), 6, "both have their part: {given:?}");
+    hub.kill9();
+    hub.restart();
+    let mut kept = kept.vanishes().connects();
+    let again: Vec<String> = given.iter().map(|_| kept.receives().text()).collect();
+    assert_eq!(again, given);
+    kept.has_nothing_more();
 }
 
 #[test]
