@@ -390,3 +390,33 @@ fn shared_and_plain_subscriptions_of_a_kept_session_each_bring_a_copy() {
     assert_eq!(seen, [shared.clone(), shared, (0x34, b"\x02\x0b\x09x".to_vec())]);
     talk.goes("b quiet");
 }
+
+#[test]
+fn when_the_last_member_is_gone_nobody_is_left() {
+    let ways = [
+        ("connects", "b > a2 ~ 0001 {} <%filter> \n b < b0 ~ 0001 {} 00"),
+        ("connects", "b > e0 00 \n b closed"),
+        ("persists", "b > a2 ~ 0001 {} <%filter> \n b < b0 ~ 0001 {} 00"),
+        ("persists", "b > e0 ~ 00 {11 00000000} \n b closed"),
+        ("persists", "b > e0 00 \n b closed \n b connects"),
+    ];
+    for (comes, goes) in ways {
+        for filter in ["%/t", "%/+", "$share/g%/%/t", "$share/g%/%/+"] {
+            let goes = goes.replace("%filter", filter);
+            five(&format!(
+                "b {comes}
+                 b subscribes <{filter}> 00
+                 b subscribes <{filter}> 02
+                 b subscribes <{filter}> 01
+                 a connects
+                 a > 32 ~ <%/t> 0001 {{}} 'x'
+                 a < 40 02 0001
+                 b < 32 ~ <%/t> $p {{}} 'x'
+                 b > 40 02 $p
+                 {goes}
+                 a > 32 ~ <%/t> 0002 {{}} 'y'
+                 a < 40 ~ 0002 10"
+            ));
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Sessions: what outlives a connection, and what does not.
 
 use hubbub_tests::wire::{VERSIONS, Value, ack, puback};
-use hubbub_tests::{Connect, Hub, Publish, Version};
+use hubbub_tests::{Connect, Hub, Publish, Version, tool};
 
 #[test]
 fn messages_wait_for_a_persistent_session_over_restart_and_kill_9() {
@@ -167,18 +167,28 @@ fn a_client_without_an_id_is_given_one() {
 #[test]
 fn a_session_that_its_last_connection_did_not_want_to_keep_is_gone_for_good() {
     let mut hub = Hub::start();
-    for user in [None, Some("bob")] {
+    for (user, stays) in [(None, false), (Some("bob"), false), (None, true), (Some("bob"), true)] {
         let connect = Connect { user: user.map(Into::into), ..Connect::new(Version::V5, "phone") };
         let mut kept = hub.client(connect.clone().persistent());
         kept.subscribe("room/1", 1);
         kept.leaves();
         let last = hub.client(Connect { clean: false, ..connect.clone() });
         assert!(last.session_present);
-        last.leaves();
+        let last = if stays {
+            Some(last)
+        } else {
+            last.leaves();
+            None
+        };
         let mut alice = hub.person("alice").connects();
         alice.publish(Publish::new("room/1", "nobody is there").qos(1).retained());
         hub.kill9();
+        drop(last);
         hub.restart();
+        let mut alice = hub.person("alice").connects();
+        tool::eventually("nobody is subscribed any more", || {
+            alice.publish(Publish::new("room/1", "is anybody there?").qos(1)).code == 0x10
+        });
         let back = hub.client(connect.persistent());
         assert!(!back.session_present, "{user:?}");
         back.leaves();
