@@ -7,7 +7,7 @@ mod world;
 use world::World;
 
 /// Steps of one run; each takes a few milliseconds.
-const STEPS: usize = 150;
+const STEPS: usize = 250;
 
 fn run(seed: u64) {
     let mut world = World::new(seed);

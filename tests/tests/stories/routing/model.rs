@@ -28,7 +28,7 @@ struct Debt {
     group: Subscribed,
     published: u8,
     /// Who may get it, and at which quality of service.
-    holders: BTreeMap<usize, u8>,
+    holders: BTreeSet<(usize, u8)>,
     /// Who had it may have gone when there was nobody else.
     may_be_lost: bool,
 }
@@ -70,8 +70,8 @@ impl Model {
             all.filter(|(group, filter)| group.is_some() && covers(filter, topic)).copied().collect();
         for group in groups {
             let mut holders = self.members(group, qos);
-            if holders.keys().any(|who| self.sessions[*who].here) {
-                holders.retain(|who, _| self.sessions[*who].here);
+            if holders.iter().any(|(who, _)| self.sessions[*who].here) {
+                holders.retain(|(who, _)| self.sessions[*who].here);
             }
             if !holders.is_empty() {
                 let debt = Debt { group, published: qos, holders, may_be_lost: false };
@@ -81,7 +81,7 @@ impl Model {
     }
 
     /// Everybody who can get a copy in the name of this group.
-    fn members(&self, group: Subscribed, qos: u8) -> BTreeMap<usize, u8> {
+    fn members(&self, group: Subscribed, qos: u8) -> BTreeSet<(usize, u8)> {
         let granted = self.sessions.iter().enumerate().filter_map(|(who, session)| {
             let qos = qos.min(*session.granted.get(&group)?);
             session.takes(qos).then_some((who, qos))
@@ -115,14 +115,13 @@ impl Model {
             }
         }
         self.sessions[who] = Session::default();
-        for mut debts in std::mem::take(&mut self.debts) {
-            for debt in debts.1.iter_mut().filter(|debt| debt.holders.contains_key(&who)) {
-                let others = self.members(debt.group, debt.published);
-                debt.may_be_lost |= others.is_empty();
-                debt.holders.extend(others);
-            }
-            self.debts.insert(debts.0, debts.1);
+        let mut debts = std::mem::take(&mut self.debts);
+        for debt in debts.values_mut().flatten().filter(|debt| debt.is_held_by(who)) {
+            let others = self.members(debt.group, debt.published);
+            debt.may_be_lost |= others.is_empty();
+            debt.holders.extend(others);
         }
+        self.debts = debts;
     }
 
     /// Whoever is here has everything by now that plain subscriptions bring; and so has a group of which somebody was
@@ -131,7 +130,7 @@ impl Model {
         for (who, session) in self.sessions.iter().enumerate().filter(|(_, session)| session.here) {
             assert!(session.expected.is_empty(), "client {who} misses {:?}", session.expected);
         }
-        let here = |debt: &&Debt| debt.holders.keys().any(|who| self.sessions[*who].here);
+        let here = |debt: &&Debt| debt.holders.iter().any(|(who, _)| self.sessions[*who].here);
         if let Some(debts) = number.and_then(|number| self.debts.get(&number)) {
             self.is_paid_of(number.unwrap(), debts.iter().filter(here).count());
         }
@@ -150,11 +149,17 @@ impl Model {
     }
 }
 
+impl Debt {
+    fn is_held_by(&self, who: usize) -> bool {
+        self.holders.iter().any(|(holder, _)| *holder == who)
+    }
+}
+
 /// Gives each copy to a debt that it can have paid; nothing if that is impossible.
 fn assigned(paid: &[(usize, u8)], debts: &[Debt]) -> Option<()> {
     fn go(paid: &[(usize, u8)], debts: &[Debt], used: u32) -> Option<()> {
-        let Some(((who, qos), rest)) = paid.split_first() else { return Some(()) };
-        let fits = |(at, debt): &(usize, &Debt)| used & (1 << at) == 0 && debt.holders.get(who) == Some(qos);
+        let Some((copy, rest)) = paid.split_first() else { return Some(()) };
+        let fits = |(at, debt): &(usize, &Debt)| used & (1 << at) == 0 && debt.holders.contains(copy);
         debts.iter().enumerate().filter(fits).find_map(|(at, _)| go(rest, debts, used | 1 << at))
     }
     go(paid, debts, 0)

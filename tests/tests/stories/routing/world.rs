@@ -10,6 +10,8 @@ use super::model::{Copy, Model, Session, Subscribed};
 const CLIENTS: usize = 12;
 const TOPICS: [&str; 5] = ["r/a", "r/b", "r/a/x", "r/b/x", "s"];
 const FILTERS: [&str; 7] = ["r/a", "r/+", "r/#", "r/+/x", "+/a", "s", "+"];
+/// Below `session.inflight`, with room for what one step brings.
+const MOST_IN_FLIGHT: usize = 60;
 const GROUPS: [&str; 2] = ["g", "h"];
 
 /// What every client follows, so that one that has this has everything before it: live, and through the queue of a kept
@@ -34,6 +36,8 @@ struct Player {
     /// Takes messages without an acknowledgement for now.
     lazy: bool,
     unacknowledged: Vec<Publish>,
+    /// The payload of the will of its connection, on [`QUEUE`].
+    will: String,
 }
 
 /// Numbers that depend on the seed only (splitmix64).
@@ -61,6 +65,7 @@ impl World {
             client: None,
             lazy: false,
             unacknowledged: Vec::new(),
+            will: String::new(),
         };
         let mut world = World {
             hub,
@@ -78,12 +83,16 @@ impl World {
 
     /// Somebody does something.
     pub fn steps(&mut self) {
+        let waits_for_long = |session: &Session| !session.here && session.expected.len() > MOST_IN_FLIGHT;
+        if let Some(who) = self.model.sessions.iter().position(waits_for_long) {
+            return self.resumes(who, "resumes");
+        }
         let who = self.dice.below(CLIENTS);
         let Session { here, kept, .. } = self.model.sessions[who];
         match self.dice.below(20) {
             0..=5 if here => self.subscribes(who),
             6 if here => self.unsubscribes(who),
-            7 if here && kept => self.leaves(who),
+            7 if here && kept => self.is_gone(who),
             8 if here && kept => self.resumes(who, "takes over"),
             9 => self.ends(who),
             10 => self.players[who].lazy ^= true,
@@ -133,10 +142,14 @@ impl World {
         self.is_settled(who, Some(number));
     }
 
-    fn leaves(&mut self, who: usize) {
-        self.note(format_args!("{who} leaves"));
-        self.players[who].client.take().unwrap().leaves();
+    /// Without a word; its session stays.
+    fn is_gone(&mut self, who: usize) {
+        self.note(format_args!("{who} is gone"));
+        self.players[who].client.take().unwrap().vanishes();
         self.model.sessions[who].here = false;
+        // Whoever has its will has it from those who know that it is gone.
+        let will = self.players[who].will.clone();
+        self.everybody_here_hears(QUEUE, &will);
     }
 
     /// With its session, while an earlier connection may still be there. What was not acknowledged comes again, in its
@@ -182,8 +195,12 @@ impl World {
         self.model.sessions[who] = Session { kept, here: true, ..Session::default() };
     }
 
-    fn connects(&self, who: usize, kept: bool, clean: bool) -> Client {
+    fn connects(&mut self, who: usize, kept: bool, clean: bool) -> Client {
+        self.marks += 1;
+        let will = format!("will {}", self.marks);
         let connect = Connect::new(self.players[who].version, format!("client{who}"));
+        let connect = connect.will(Publish::new(QUEUE, will.clone()).qos(1));
+        self.players[who].will = will;
         let five = connect.version == Version::V5;
         let props =
             if five && kept { Props::default().with(0x11, Value::Long(3600)) } else { Props::default() };
@@ -198,24 +215,35 @@ impl World {
         let mark = self.marks.to_string();
         self.client(actor).publish(Publish::new(QUEUE, mark.clone()).qos(1));
         self.client(actor).publish(Publish::new(LIVE, mark.clone()));
-        for who in (0..CLIENTS).filter(|who| self.model.sessions[*who].here).collect::<Vec<_>>() {
-            for topic in [LIVE, QUEUE] {
-                while self.client(who).receives_on(topic).text() != mark {}
-            }
+        for topic in [LIVE, QUEUE] {
+            self.everybody_here_hears(topic, &mark);
+        }
+        for who in self.all_here() {
             for message in self.client(who).takes_waiting() {
                 self.receives(who, message);
             }
-            let Player { client: Some(client), lazy: false, unacknowledged, .. } = &mut self.players[who]
-            else {
+            let Player { client: Some(client), lazy, unacknowledged, .. } = &mut self.players[who] else {
                 continue;
             };
-            if !unacknowledged.is_empty() {
+            // Nobody is so lazy that nothing more may be in flight.
+            *lazy &= unacknowledged.len() < MOST_IN_FLIGHT;
+            if !*lazy && !unacknowledged.is_empty() {
                 unacknowledged.drain(..).for_each(|message| client.acknowledges(&message));
                 // Then the acknowledgements have arrived.
                 client.pings();
             }
         }
         self.model.is_paid(number);
+    }
+
+    fn everybody_here_hears(&mut self, topic: &str, payload: &str) {
+        for who in self.all_here() {
+            while self.client(who).receives_on(topic).text() != payload {}
+        }
+    }
+
+    fn all_here(&self) -> Vec<usize> {
+        (0..CLIENTS).filter(|who| self.model.sessions[*who].here).collect()
     }
 
     fn receives(&mut self, who: usize, message: Publish) {
