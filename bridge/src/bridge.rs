@@ -16,6 +16,7 @@ use hubbub_broker::lane::{self, Errand, Place, Source, ToBridge, ToEdge};
 use hubbub_broker::message::{Message, Unreadable};
 use hubbub_broker::retained::Retained;
 use hubbub_broker::session::RestoredSession;
+use hubbub_broker::share::Search;
 use hubbub_broker::spine::{Batch, End, Lane, SpineError};
 use hubbub_broker::topic::TopicLimits;
 use hubbub_config::Config;
@@ -238,10 +239,12 @@ impl Bridge {
     ) -> Result<(), BridgeError> {
         let store = self.store.clone();
         match head {
-            ToBridge::Publish { at, token, errand, from, store_retained, remember } => {
+            ToBridge::Publish { at, token, errand, from, store_retained, remember, shares } => {
                 let Some(message) = message else { return Ok(()) };
+                self.share_out(tx, &message, shares, at.edge)?;
                 let reply = match errand {
                     Errand::Queue => self.queue(tx, &message, store_retained)?,
+                    Errand::Share => Reply::default(),
                     Errand::Chat => self.chat(tx, &from, &message)?,
                     Errand::Rpc => self.request(&from.user, &message),
                     Errand::Presence => self.people.wish(&from.user, &message.payload, tx.now),
@@ -255,12 +258,15 @@ impl Bridge {
                 self.queues.open(tx, &*store, &device, expiry, fresh)?;
                 self.people.connected(&device, at, kind, tx.now);
             }
+            ToBridge::Settled { loan } => queue::settle(tx, loan),
             ToBridge::Close { at, device, how, expiry } => {
                 self.inboxes.detach(&device);
-                self.queues.close(tx, &*store, &device, expiry)?;
+                self.queues.close(tx, &device, expiry);
                 self.people.disconnected(&device, at, how, tx.now);
             }
-            ToBridge::Forget { device } => self.queues.forget(tx, &*store, &device.client)?,
+            ToBridge::Forget { at, device, begun } => {
+                self.queues.end(tx, &*store, &device.client, &begun, at.edge)?;
+            }
             ToBridge::Subscribe { at, token, device, filters, id } => {
                 self.queues.subscribe(tx, &device.client, &filters, id);
                 tx.reply(at, Some(token), Reply::default());
@@ -322,6 +328,22 @@ impl Bridge {
         }
         self.queues.enqueue(tx, message)?;
         Ok(Reply::default())
+    }
+
+    fn share_out(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        message: &Message,
+        shares: Vec<(Search, Option<u8>)>,
+        home: u8,
+    ) -> Result<(), StoreError> {
+        for (search, edge) in shares {
+            match edge {
+                Some(edge) => self.queues.lend(tx, message, search, edge),
+                None => self.queues.share_out(tx, message, search, home)?,
+            }
+        }
+        Ok(())
     }
 
     fn chat(
@@ -408,11 +430,7 @@ impl Bridge {
                 Later::Answer(request) => {
                     // Live, and queued for persistent sessions.
                     let answer = request.answer(store)?;
-                    frames.put(
-                        Lane::All,
-                        &ToEdge::Publish { plain: true, shares: Vec::new() },
-                        Some(&answer),
-                    );
+                    frames.put(Lane::All, &ToEdge::Broadcast, Some(&answer));
                     self.queues.enqueue(&mut tx, &answer)?;
                 }
             }

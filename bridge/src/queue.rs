@@ -1,5 +1,7 @@
 //! Persistent sessions: their subscriptions, and the queue of messages that each is owed.
 
+mod share;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use hubbub_broker::counters::Counters;
 use hubbub_broker::lane::{self, Device, Place, Source, ToEdge};
 use hubbub_broker::message::Message;
 use hubbub_broker::session::RestoredSession;
+use hubbub_broker::share::{Search, Share};
 use hubbub_broker::spine::Lane;
 use hubbub_broker::topic::{TopicFilter, TopicLimits};
 use hubbub_broker::trie::Trie;
@@ -21,6 +24,8 @@ use hubbub_broker::trie::Trie;
 use crate::inbox::PAGE_BYTES;
 use crate::store::{Order, Store, StoreError, keys};
 use crate::transaction::{Frames, Transaction};
+
+pub use share::settle;
 
 /// Stands for "has not ended": a session whose connection died with the server begins to expire at the restart.
 const CONNECTED: Millis = Millis::MAX;
@@ -41,7 +46,7 @@ struct SubscriptionRecord {
     id: Option<u32>,
 }
 
-/// What stands in front of the message in an entry of a queue.
+/// What stands in front of the message in an entry of a queue; behind it the [`Share`], if it came by one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct QueuedHead {
     qos: QoS,
@@ -60,6 +65,8 @@ pub struct Queues {
     counters: Arc<Counters>,
     /// Goes round the members of each share.
     turns: HashMap<ByteString, usize, RandomState>,
+    /// The number of the last message on loan in this run; a new run calls in what an earlier one lent.
+    last_loan: u64,
 }
 
 #[derive(Debug)]
@@ -69,6 +76,8 @@ struct Session {
     at: Option<Place>,
     /// Entries in the queue.
     waiting: u64,
+    /// Entries up to here may have been sent by an earlier run.
+    begun: u64,
 }
 
 /// Everything that matched for one session.
@@ -89,6 +98,7 @@ impl Queues {
             max,
             counters,
             turns: HashMap::default(),
+            last_loan: 0,
         }
     }
 
@@ -105,6 +115,10 @@ impl Queues {
             let ended_at = if record.ended_at == CONNECTED { now } else { record.ended_at };
             restored.push(self.restore_one(store, client.into(), &SessionRecord { ended_at, ..record })?);
         }
+        let mut tx = Transaction::new(store, now);
+        self.call_in_loans(&mut tx, store)?;
+        // Nobody is connected who could be told.
+        tx.commit().map(drop)?;
         Ok(restored)
     }
 
@@ -134,8 +148,9 @@ impl Queues {
             self.count(entry, true);
             waiting += 1;
         }
+        let begun = Transaction::new(store, 0).number(&keys::queue_head(&client))?;
         let user = ByteString::from(record.user.as_str());
-        self.sessions.insert(client.clone(), Session { user: user.clone(), at: None, waiting });
+        self.sessions.insert(client.clone(), Session { user: user.clone(), at: None, waiting, begun });
         Ok(RestoredSession {
             device: Device { user, client },
             expiry: record.expiry,
@@ -162,36 +177,48 @@ impl Queues {
         if expiry > 0 {
             let record = SessionRecord { user: device.user.to_string(), expiry, ended_at: CONNECTED };
             tx.put_record(keys::session(&device.client), &record);
-            let session = Session { user: device.user.clone(), at: None, waiting: 0 };
+            let session = Session { user: device.user.clone(), at: None, waiting: 0, begun: 0 };
             self.sessions.entry(device.client.clone()).or_insert(session);
         } else if self.sessions.contains_key(&device.client) {
             // The session ends with this connection: what it is owed is delivered, but nothing more is queued.
+            let record = SessionRecord { user: device.user.to_string(), expiry, ended_at: CONNECTED };
+            tx.put_record(keys::session(&device.client), &record);
             self.unindex_all(tx, store, &device.client)?;
         }
         Ok(())
     }
 
-    /// A device's connection ended.
-    pub fn close(
+    /// A device's connection ended. If the session ends with it, [`Queues::end`] follows.
+    pub fn close(&mut self, tx: &mut Transaction<'_>, device: &Device, expiry: u32) {
+        if let Some(session) = self.sessions.get_mut(&device.client) {
+            session.at = None;
+            if expiry > 0 {
+                let record = SessionRecord { user: device.user.to_string(), expiry, ended_at: tx.now };
+                tx.put_record(keys::session(&device.client), &record);
+            }
+        }
+    }
+
+    /// A session is over. What it was to be given in the name of a share group goes to another member, but not what was
+    /// `begun` at QoS 2: what was sent and not acknowledged.
+    pub fn end(
         &mut self,
         tx: &mut Transaction<'_>,
         store: &dyn Store,
-        device: &Device,
-        expiry: u32,
+        client: &ByteString,
+        begun: &[u64],
+        edge: u8,
     ) -> Result<(), StoreError> {
-        if expiry == 0 {
-            return self.forget(tx, store, &device.client);
-        }
-        if let Some(session) = self.sessions.get_mut(&device.client) {
-            session.at = None;
-            let record = SessionRecord { user: device.user.to_string(), expiry, ended_at: tx.now };
-            tx.put_record(keys::session(&device.client), &record);
+        let owed = self.owed_to_groups(tx, client, begun)?;
+        self.forget(tx, store, client)?;
+        for (message, share) in owed {
+            self.share_out(tx, &message, Search::new(share), edge)?;
         }
         Ok(())
     }
 
-    /// The session is over: everything stored for it goes.
-    pub fn forget(
+    /// Everything stored for a session goes.
+    fn forget(
         &mut self,
         tx: &mut Transaction<'_>,
         store: &dyn Store,
@@ -293,7 +320,8 @@ impl Queues {
         }
     }
 
-    /// Queues a message for every persistent session that wants it, and pushes it to those that are connected.
+    /// Queues a message for every persistent session that wants it, and pushes it to those that are connected. Share groups
+    /// get theirs by [`Queues::share_out`].
     pub fn enqueue(&mut self, tx: &mut Transaction<'_>, message: &Message) -> Result<(), StoreError> {
         if message.qos == QoS::AtMostOnce {
             return Ok(());
@@ -307,32 +335,19 @@ impl Queues {
                 retain: found.retain_as_published && message.retain,
                 ids: found.ids,
             };
-            self.enqueue_for(tx, &client, head, message)?;
+            self.enqueue_for(tx, &client, head, message, None)?;
         }
         Ok(())
     }
 
-    fn matches(&mut self, message: &Message) -> HashMap<ByteString, Match, RandomState> {
+    fn matches(&self, message: &Message) -> HashMap<ByteString, Match, RandomState> {
         let mut found: HashMap<ByteString, Match, RandomState> = HashMap::default();
-        let mut groups: HashMap<&ByteString, Vec<(&ByteString, &SubscriptionRecord)>, RandomState> =
-            HashMap::default();
-        self.subscribers.for_each_match(&message.topic, |(client, share), record| match share {
-            Some(group) => groups.entry(group).or_default().push((client, record)),
-            None if record.options.no_local && *client == message.publisher => {}
-            None => found.entry(client.clone()).or_default().add(record),
-        });
-        for (share, mut members) in groups {
-            let turn = self.turns.entry(share.clone()).or_default();
-            *turn = turn.wrapping_add(1);
-            // Members that are here come before those that are away.
-            let here =
-                |client: &ByteString| self.sessions.get(client).is_some_and(|session| session.at.is_some());
-            if members.iter().any(|(client, _)| here(client)) {
-                members.retain(|(client, _)| here(client));
+        self.subscribers.for_each_match(&message.topic, |(client, share), record| {
+            let own = record.options.no_local && *client == message.publisher;
+            if share.is_none() && !own {
+                found.entry(client.clone()).or_default().add(record);
             }
-            let (client, record) = members[*turn % members.len()];
-            found.entry(client.clone()).or_default().add(record);
-        }
+        });
         found
     }
 
@@ -342,6 +357,7 @@ impl Queues {
         client: &ByteString,
         head: QueuedHead,
         message: &Message,
+        share: Option<&Share>,
     ) -> Result<(), StoreError> {
         let Some(session) = self.sessions.get_mut(client) else { return Ok(()) };
         if session.waiting >= self.max {
@@ -355,7 +371,10 @@ impl Queues {
         let position = tx.number(&key)? + 1;
         tx.put_number(key, position);
         let mut entry = BytesMut::new();
-        lane::put(&mut entry, &head, Some(message));
+        match share {
+            Some(share) => lane::put(&mut entry, &(&head, share), Some(message)),
+            None => lane::put(&mut entry, &head, Some(message)),
+        }
         self.counters.queue_messages.add(1);
         self.counters.queue_payload_bytes.add(message.payload.len() as u64);
         tx.put(keys::queued(client, position), entry.to_vec());
@@ -448,9 +467,7 @@ pub fn page(
             more = true;
             break;
         }
-        let position =
-            keys::Fields::of(&key).and_then(|mut fields| fields.text().and_then(|_| fields.number()));
-        let Some(position) = position else { continue };
+        let Some(position) = position_of(&key) else { continue };
         next = position + 1;
         match lane::take::<QueuedHead>(&mut Bytes::from(value)) {
             Ok(Some((head, Some(message)))) => {
@@ -466,6 +483,12 @@ pub fn page(
     }
     frames.put(Lane::Edge(at.edge), &ToEdge::Page { at, source: Source::Queue, next, more }, None);
     Ok(())
+}
+
+fn position_of(key: &[u8]) -> Option<u64> {
+    let mut fields = keys::Fields::of(key)?;
+    fields.text()?;
+    fields.number()
 }
 
 fn entry_head(at: Place, position: u64, fetched: bool, head: &QueuedHead) -> ToEdge {

@@ -12,7 +12,7 @@ use hubbub_broker::lane::{self, Place, ToEdge};
 use hubbub_broker::message::Message;
 use hubbub_broker::spine::Lane;
 
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{Batch, Order, Pair, Store, StoreError};
 
 /// Changes that are not on disk yet, readable by the operations that follow in the same batch, and the frames that
 /// leave after the commit. Nothing is said before it is stored.
@@ -105,14 +105,27 @@ impl<'a> Transaction<'a> {
         self.writes.range(range.clone()).filter(|(_, value)| value.is_some()).map(|(key, _)| key)
     }
 
+    /// Keys and values of a range, with the changes of this batch, in the order of the keys.
+    pub fn scan(&self, range: std::ops::Range<Vec<u8>>) -> Result<Vec<Pair>, StoreError> {
+        let stored = self.store.scan(range.clone(), Order::Forward, usize::MAX)?;
+        let mut found: BTreeMap<_, _> = stored.into_iter().collect();
+        for (key, value) in self.writes.range(range) {
+            match value {
+                Some(value) => drop(found.insert(key.clone(), value.clone())),
+                None => drop(found.remove(key)),
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
     /// Says something to an edge after the commit.
     pub fn tell(&mut self, edge: u8, head: &ToEdge, message: Option<&Message>) {
         self.frames.put(Lane::Edge(edge), head, message);
     }
 
-    /// Sends a message to the ordinary subscribers of all edges after the commit.
+    /// Sends a message to all who are connected after the commit.
     pub fn broadcast(&mut self, message: &Message) {
-        self.frames.put(Lane::All, &ToEdge::Publish { plain: true, shares: Vec::new() }, Some(message));
+        self.frames.put(Lane::All, &ToEdge::Broadcast, Some(message));
     }
 
     /// Answers whoever waits, after the commit.
@@ -197,10 +210,14 @@ mod tests {
         tx.put_number(b"n".to_vec(), 7);
         tx.put(b"gone".to_vec(), vec![1]);
         tx.delete(b"gone".to_vec());
+        assert_eq!(tx.scan(vec![]..vec![0xFF]).unwrap(), [(b"n".to_vec(), 7u64.to_be_bytes().to_vec())]);
         assert_eq!((tx.number(b"n").unwrap(), tx.get(b"gone").unwrap()), (7, None));
         assert_eq!(store.get(b"n").unwrap(), None);
         tx.commit().unwrap();
-        assert_eq!(Transaction::new(&store, 0).number(b"n").unwrap(), 7);
+        let mut tx = Transaction::new(&store, 0);
+        assert_eq!(tx.number(b"n").unwrap(), 7);
+        tx.delete(b"n".to_vec());
+        assert_eq!(tx.scan(vec![]..vec![0xFF]).unwrap(), []);
         assert_eq!(store.get(b"gone").unwrap(), None);
     }
 }

@@ -11,6 +11,7 @@ use crate::clock::Millis;
 use crate::codec::{QoS, SubscribeOptions};
 use crate::message::{Message, Unreadable};
 use crate::policy::Door;
+use crate::share::Search;
 
 /// Where an answer goes: a session of an edge. An answer to a session that is over finds nobody, and a page for a reader
 /// that is gone is not taken for one of its successor.
@@ -62,6 +63,8 @@ pub enum Ending {
 pub enum Errand {
     /// Store it for persistent sessions and as retained message, as wanted.
     Queue,
+    /// Only for the share groups named: the member that was chosen first did not take it.
+    Share,
     /// A chat message to number and to store.
     Chat,
     /// A request to answer.
@@ -87,6 +90,14 @@ pub enum ToBridge {
         store_retained: Option<u64>,
         /// The packet identifier to remember with it until PUBREL, for the persistent session of a QoS 2 publisher.
         remember: Option<u16>,
+        /// Share groups of which a persistent session gets it, or, where an edge is named, a member on that edge; then the
+        /// bridge keeps it as a loan until that member has acknowledged it.
+        shares: Vec<(Search, Option<u8>)>,
+    },
+    /// A message on loan was acknowledged, or is not worth delivering any more.
+    Settled {
+        /// Its number.
+        loan: u64,
     },
     /// A device connected.
     Open {
@@ -112,10 +123,14 @@ pub enum ToBridge {
         /// Seconds that the session lives on.
         expiry: u32,
     },
-    /// A session is over: everything stored for it goes.
+    /// A session is over: everything stored for it goes. What a share group is owed goes to another member.
     Forget {
+        /// Where it was.
+        at: Place,
         /// Whose.
         device: Device,
+        /// Entries of its queue that were sent and not acknowledged: at QoS 2 nobody else gets them (§4.8.2).
+        begun: Vec<u64>,
     },
     /// A persistent session subscribes; answered with `Done`.
     Subscribe {
@@ -256,9 +271,11 @@ pub enum ToEdge {
     Publish {
         /// For all ordinary subscriptions that match.
         plain: bool,
-        /// For one member of each of these share groups: (group, filter).
-        shares: Vec<(ByteString, ByteString)>,
+        /// For one member of each of these share groups.
+        shares: Vec<Search>,
     },
+    /// A message of the server itself: for all ordinary subscriptions, and for the share groups.
+    Broadcast,
     /// The commit that a session waited for is on disk, or refused.
     Done {
         /// Who waits.
@@ -363,12 +380,15 @@ pub fn take<H: DeserializeOwned>(batch: &mut Bytes) -> Result<Option<(H, Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::share::Share;
 
     #[test]
     fn a_batch_gives_back_its_frames_in_order() {
         let mut out = BytesMut::new();
         let message = Message { topic: "聊天/大厅".into(), payload: "hi".into(), ..Message::default() };
-        let publish = ToEdge::Publish { plain: true, shares: vec![("g".into(), "a/#".into())] };
+        let share = Share { group: "g".into(), filter: "a/#".into() };
+        let search = Search { tried: 1 << 63, loan: Some(7), ..Search::new(share) };
+        let publish = ToEdge::Publish { plain: true, shares: vec![search] };
         put(&mut out, &publish, Some(&message));
         put(&mut out, &ToEdge::Credit { total: 7 }, None);
         let whole = out.freeze();

@@ -16,6 +16,7 @@ pub mod routes;
 pub mod server;
 pub mod session;
 pub mod settings;
+pub mod share;
 pub mod shared;
 pub mod spine;
 pub mod sys;

@@ -7,6 +7,8 @@ use std::sync::{PoisonError, RwLock};
 
 use bytestring::ByteString;
 
+use crate::share::{Seat, Share};
+use crate::topic::TopicFilter;
 use crate::trie::Trie;
 
 /// Somebody who wants a filter.
@@ -16,10 +18,21 @@ pub enum Want {
     Edge(u8),
     /// A persistent session, at QoS 1 or 2: the bridge queues for it.
     Durable,
-    /// A member of this share group on this edge, of a connection that does not outlive itself.
-    Share(ByteString, u8),
-    /// A member of this share group in a persistent session, at QoS 1 or 2: the bridge chooses.
-    DurableShare(ByteString),
+    /// A member of this share group.
+    Share(ByteString, Seat),
+}
+
+impl Want {
+    /// What the edge of a connected client wants; `queued` if it is the bridge that delivers QoS 1 and 2.
+    pub fn live(filter: &TopicFilter, edge: u8, queued: bool) -> Want {
+        let seat = if queued { Seat::Kept(edge) } else { Seat::Live(edge) };
+        filter.share.clone().map_or(Want::Edge(edge), |group| Want::Share(group, seat))
+    }
+
+    /// What a persistent session wants, connected or not.
+    pub fn durable(filter: &TopicFilter) -> Want {
+        filter.share.clone().map_or(Want::Durable, |group| Want::Share(group, Seat::Durable))
+    }
 }
 
 /// Where a publish goes.
@@ -29,10 +42,8 @@ pub struct Route {
     pub edges: u64,
     /// Whether the bridge has to queue it.
     pub durable: bool,
-    /// For each share group and filter the edges that have members: (group, filter, edge, members).
-    pub shares: Vec<(ByteString, ByteString, u8, u32)>,
-    /// Share groups and filters in which persistent sessions take part.
-    pub durable_shares: Vec<(ByteString, ByteString)>,
+    /// For each share group where its members sit and how many, the seats of one group side by side.
+    pub shares: Vec<(Share, Seat, u32)>,
 }
 
 /// The table.
@@ -67,14 +78,16 @@ impl Routes {
         route.edges = 0;
         route.durable = false;
         route.shares.clear();
-        route.durable_shares.clear();
         let wants = self.wants.read().unwrap_or_else(PoisonError::into_inner);
         wants.for_each_match(topic, |want, (count, filter)| match want {
             Want::Edge(edge) => route.edges |= 1 << edge,
             Want::Durable => route.durable = true,
-            Want::Share(group, edge) => route.shares.push((group.clone(), filter.clone(), *edge, *count)),
-            Want::DurableShare(group) => route.durable_shares.push((group.clone(), filter.clone())),
+            Want::Share(group, seat) => {
+                let share = Share { group: group.clone(), filter: filter.clone() };
+                route.shares.push((share, *seat, *count));
+            }
         });
+        route.shares.sort_unstable();
     }
 
     /// How many different wants there are.
@@ -89,25 +102,4 @@ impl Routes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_and_forgets() {
-        let (routes, mut route) = (Routes::default(), Route::default());
-        let filter = ByteString::from("a/+");
-        let share = Want::Share("g".into(), 1);
-        for want in [Want::Edge(0), Want::Edge(0), Want::Edge(1), Want::Durable, share.clone()] {
-            routes.add(&filter, want);
-        }
-        routes.look_up("a/b", &mut route);
-        assert_eq!((route.edges, route.durable, route.shares.len()), (0b11, true, 1));
-        for want in [Want::Edge(0), Want::Edge(1), Want::Durable, share] {
-            routes.remove(&filter, &want);
-        }
-        routes.look_up("a/b", &mut route);
-        assert_eq!((route.edges, route.durable, route.shares.len()), (0b1, false, 0));
-        routes.remove(&filter, &Want::Edge(0));
-        assert!(routes.is_empty());
-    }
-}
+mod tests;

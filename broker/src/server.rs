@@ -107,8 +107,8 @@ impl Broker {
         }
         // One edge speaks for all.
         let mut sys = SysTopics::start(shared);
+        let all_restored = Arc::new(Barrier::new(spine.len()));
         let mut threads = Vec::new();
-        let together = Arc::new(Barrier::new(spine.len()));
         for (id, ((spine, inbox), restored)) in spine.into_iter().zip(boxes).zip(homes).enumerate() {
             let listeners = doors.open.iter().map(|(door, socket)| {
                 Ok(Listener { door: *door, socket: socket.try_clone().map_err(StartError::Thread)? })
@@ -121,7 +121,7 @@ impl Broker {
                 edges: mail.clone(),
                 listeners: listeners.collect::<Result<_, _>>()?,
                 restored,
-                together: together.clone(),
+                all_restored: all_restored.clone(),
                 sys: sys.take(),
             };
             let died = died.clone();

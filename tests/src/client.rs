@@ -186,6 +186,11 @@ impl Client {
         }
     }
 
+    /// Waits for the PUBREL of a message.
+    pub fn hears_release_of(&mut self, id: u16) {
+        self.ack_of(ack::PUBREL, id);
+    }
+
     /// The next message, acknowledged, if one is there or comes within a moment.
     pub fn receives_if_any(&mut self) -> Option<Publish> {
         if self.waiting.is_empty() {
@@ -208,6 +213,11 @@ impl Client {
     /// The payloads that came on this topic, and that nobody took yet.
     pub fn waiting_on(&self, topic: &str) -> Vec<String> {
         self.waiting.iter().filter(|message| message.topic == topic).map(Publish::text).collect()
+    }
+
+    /// The messages that came and that nobody took yet, not acknowledged.
+    pub fn takes_waiting(&mut self) -> Vec<Publish> {
+        self.waiting.drain(..).collect()
     }
 
     /// PINGREQ, and waits for the answer.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::client::{Client, Receipt, Refused};
 use crate::way::Way;
-use crate::wire::{Connect, Publish, Version};
+use crate::wire::{Connect, Props, Publish, Version};
 
 /// Somebody who is about to connect, on a device called `{name}-device` that speaks MQTT 5, unless told otherwise.
 #[derive(Clone)]
@@ -68,6 +68,12 @@ impl Arrival {
     /// With a session that outlives the connection.
     pub fn keeping_the_session(mut self) -> Arrival {
         self.connect = self.connect.persistent();
+        self
+    }
+
+    /// With nothing of an earlier session, and without keeping this one.
+    pub fn starting_anew(mut self) -> Arrival {
+        self.connect = Connect { clean: true, props: Props::default(), ..self.connect };
         self
     }
 

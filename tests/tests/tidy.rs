@@ -28,6 +28,7 @@ const PURE: &[&str] = &[
     "broker/src/proxy",
     "broker/src/retained",
     "broker/src/routes",
+    "broker/src/share.rs",
     "broker/src/session",
     "broker/src/sys",
     "broker/src/tally",

@@ -11,6 +11,7 @@
 //! | `c/{cid}` | conversation: next seq and the like |
 //! | `d/{uid}{client}` | inbox cursor of one device |
 //! | `e/{time}{uid}{cmid}` | what `k` forgets at `time`, milliseconds |
+//! | `g/{n}` | message of a share group that a member without a kept session has on loan |
 //! | `h/{uid}` | inbox: next n |
 //! | `i/{uid}{n}` | inbox entry |
 //! | `j/{client}{packet}` | QoS 2 packet id received, not yet completed |
@@ -96,6 +97,7 @@ kinds! {
     b'c' "a conversation": conversation(cid: &str), all all_conversations;
     b'd' "the inbox cursor of a device": cursor(uid: &str, client: &str), all all_cursors;
     b'e' "what is forgotten at a time in milliseconds": expiry(time_ms: u64, uid: &str, cmid: &str), all all_expiries;
+    b'g' "a message on loan to a member of a share group": loan(number: u64), all all_loans;
     b'h' "the head of an inbox": inbox_head(uid: &str), all all_inbox_heads;
     b'i' "an inbox entry": inbox(uid: &str, n: u64), all all_inboxes;
     b'j' "a QoS 2 packet id received from a client": inbound(client: &str, packet: u16), all all_inbound;

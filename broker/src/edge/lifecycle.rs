@@ -20,7 +20,7 @@ use crate::goodbye::Goodbye;
 use crate::lane::{Ending, Place, Source, ToBridge};
 use crate::outbuffer::OutBuffer;
 use crate::policy::{Identity, PublishVerdict};
-use crate::session::{RestoredSession, RestoredWill, Session, Wire};
+use crate::session::{Left, RestoredSession, RestoredWill, Session, Wire};
 use crate::tally::Tally;
 
 /// What CONNACK tells a client besides the settings.
@@ -168,7 +168,8 @@ impl Edge {
         let limits = self.shared.settings.session;
         let session = Session::new(identity.device.clone(), connect, expiry, limits, self.now());
         let slot = self.insert(identity, session, Some(link));
-        self.slots[slot as usize].durable = expiry > 0;
+        let entry = &mut self.slots[slot as usize];
+        (entry.durable, entry.stored) = (expiry > 0, expiry > 0);
         slot
     }
 
@@ -185,6 +186,7 @@ impl Edge {
             will_kept: false,
             ends_at: None,
             durable: false,
+            stored: false,
             blocked_since: None,
             armed: [None; 4],
             after_suback: Vec::new(),
@@ -206,13 +208,11 @@ impl Edge {
         let session = &self.slots[slot as usize].session;
         let persistent = session.is_persistent();
         let subscriptions: Vec<_> = session.subscriptions.values().cloned().collect();
-        for subscription in &subscriptions {
-            self.index_live(slot, subscription, persistent, true);
-            if !persistent {
-                self.index_durable(subscription, false);
-            }
+        if !persistent {
+            subscriptions.iter().for_each(|subscription| self.unindex_durable(slot, subscription));
         }
         self.slots[slot as usize].durable = persistent;
+        subscriptions.iter().for_each(|subscription| self.index_live(slot, subscription));
         slot
     }
 
@@ -230,7 +230,7 @@ impl Edge {
             if let Some(old) = self.slots[slot as usize].session.subscriptions.remove(text) {
                 tracing::info!(client = %self.slots[slot as usize].identity.device.client, %text, "subscription ended, not allowed any more");
                 self.count_subscription(&old, false);
-                self.index_durable(&old, false);
+                self.unindex_durable(slot, &old);
             }
         }
         let (at, device) = (self.place(slot), self.slots[slot as usize].session.device.clone());
@@ -291,7 +291,7 @@ impl Edge {
     /// that come and go.
     fn concerns_bridge(&self, slot: u32) -> bool {
         let entry = self.slots.get(slot as usize);
-        entry.is_some_and(|entry| entry.durable || !entry.identity.device.user.starts_with('~'))
+        entry.is_some_and(|entry| entry.stored || !entry.identity.device.user.starts_with('~'))
     }
 
     fn set_keep_alive(&mut self, slot: u32) {
@@ -322,9 +322,6 @@ impl Edge {
         entry.session.say_goodbye(goodbye, other, &mut link.out);
         entry.after_suback.clear();
         entry.retained.clear();
-        let client_is_done =
-            matches!(goodbye, Goodbye::ByClient | Goodbye::ByClientWithWill | Goodbye::LinkLost);
-        linger(link, client_is_done, self.shared.counters.clone());
         self.shared.counters.connections.sub(1);
         // DISCONNECT may have asked for more than there is (§3.14.2.2.2).
         entry.session.expiry = entry.session.expiry.min(self.shared.settings.expiry_max);
@@ -337,7 +334,7 @@ impl Edge {
         entry.session.suspend();
         self.tally.in_flight(&mut entry.in_flight, entry.session.in_flight());
         for subscription in &subscriptions {
-            self.index_live(slot, subscription, false, false);
+            self.unindex_live(slot, subscription);
         }
         if concerns_bridge {
             self.tell_bridge(&ToBridge::Close { at, device, how, expiry }, None);
@@ -348,6 +345,10 @@ impl Edge {
         } else {
             self.schedule_expiry(slot, self.now());
         }
+        // Last, so that who sees the connection closed finds everything done that follows from it.
+        let client_is_done =
+            matches!(goodbye, Goodbye::ByClient | Goodbye::ByClientWithWill | Goodbye::LinkLost);
+        linger(link, client_is_done, self.shared.counters.clone());
     }
 
     /// A will with a delay waits, unless the session ends first (§3.1.3.2.2).
@@ -391,8 +392,9 @@ impl Edge {
             PublishVerdict::Errand(errand) => {
                 let at = self.nobody();
                 let from = identity.device;
+                let (store_retained, remember, shares) = (None, None, Vec::new());
                 let frame =
-                    ToBridge::Publish { at, token: None, errand, from, store_retained: None, remember: None };
+                    ToBridge::Publish { at, token: None, errand, from, store_retained, remember, shares };
                 self.tell_bridge(&frame, Some(&message));
             }
             PublishVerdict::Denied(why) => {
@@ -406,21 +408,24 @@ impl Edge {
     /// Ends a session that has no connection.
     pub(super) fn remove(&mut self, slot: u32) {
         self.fire_will(slot);
-        let mut entry = self.slots.remove(slot as usize);
-        self.tally.in_flight(&mut entry.in_flight, 0);
-        self.shared.counters.sessions.sub(1);
-        for subscription in entry.session.subscriptions.values() {
+        let at = self.place(slot);
+        let subscriptions: Vec<_> =
+            self.slots[slot as usize].session.subscriptions.values().cloned().collect();
+        for subscription in &subscriptions {
             self.count_subscription(subscription, false);
+            self.unindex_durable(slot, subscription);
         }
-        let device = entry.identity.device;
+        let Slot { mut session, identity, stored, mut in_flight, .. } = self.slots.remove(slot as usize);
+        self.tally.in_flight(&mut in_flight, 0);
+        self.shared.counters.sessions.sub(1);
+        let device = identity.device;
         self.clients.remove(&device.client);
+        let Left { begun, abandoned } = session.end();
         // One that never outlived a connection left nothing with the bridge.
-        if entry.durable {
-            for subscription in entry.session.subscriptions.values() {
-                self.index_durable(subscription, false);
-            }
-            self.tell_bridge(&ToBridge::Forget { device }, None);
+        if stored {
+            self.tell_bridge(&ToBridge::Forget { at, device, begun }, None);
         }
+        self.give_to_others(abandoned);
     }
 
     /// Sessions of an earlier run: those that persist are routable before their client returns, the others are over and
@@ -437,11 +442,11 @@ impl Edge {
         self.restore_will(slot, will);
         let entry = &mut self.slots[slot as usize];
         entry.durable = entry.session.is_persistent();
-        let subscriptions: Vec<_> =
-            self.slots[slot as usize].session.subscriptions.values().cloned().collect();
+        entry.stored = entry.durable;
+        let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
         for subscription in &subscriptions {
             self.count_subscription(subscription, true);
-            self.index_durable(subscription, true);
+            self.index_durable(slot, subscription);
         }
         let entry = &mut self.slots[slot as usize];
         self.tally.in_flight(&mut entry.in_flight, entry.session.in_flight());
@@ -543,6 +548,7 @@ impl Edge {
 
     /// The server stops: everybody hears it.
     pub(super) fn end_all(&mut self) {
+        self.stopping = true;
         let slots: Vec<u32> = self.slots.iter().map(|(slot, _)| slot as u32).collect();
         let goodbye = match self.shared.settings.redirect {
             Some(_) => Goodbye::UseAnotherServer,

@@ -10,6 +10,7 @@ mod lifecycle;
 mod link;
 mod publish;
 mod run;
+mod share;
 mod spine_in;
 mod subscribe;
 mod sys;
@@ -35,6 +36,7 @@ use crate::outbuffer::OutBuffer;
 use crate::policy::Identity;
 use crate::routes::Route;
 use crate::session::{Command, Outcome, Session, Wire};
+use crate::share::Share;
 use crate::shared::Shared;
 use crate::spine::{Lane, SpineError, SpineTx};
 use crate::tally::Tally;
@@ -58,7 +60,7 @@ pub(crate) struct Edge {
     slots: Slab<Slot>,
     clients: HashMap<ByteString, u32, RandomState>,
     subscribers: Trie<u32, Subscriber>,
-    groups: HashMap<(ByteString, ByteString), Group, RandomState>,
+    groups: HashMap<Share, Group, RandomState>,
     /// What is due when: slot and generation of the session.
     timers: BinaryHeap<Reverse<(Millis, u32, u32, Timer)>>,
     dirty: Vec<u32>,
@@ -70,8 +72,8 @@ pub(crate) struct Edge {
     last_generation: u32,
     route: Route,
     found: Vec<(u32, Subscriber)>,
-    /// Goes round the members of each share group and filter, wherever they are.
-    turns: HashMap<(ByteString, ByteString), u64, RandomState>,
+    /// Goes round the members of each share group, wherever they are.
+    turns: HashMap<Share, usize, RandomState>,
     spare_commands: Vec<Vec<Command>>,
     /// Wakes the task that flushes.
     flush: Rc<Notify>,
@@ -83,6 +85,8 @@ pub(crate) struct Edge {
     tally: Tally,
     /// On one edge, which speaks for the server.
     sys: Option<Box<SysTopics>>,
+    /// The server stops: sessions that end now leave nothing to others.
+    stopping: bool,
 }
 
 /// A session and, while there is one, its connection.
@@ -101,6 +105,8 @@ struct Slot {
     durable: bool,
     /// Since when the socket has not taken all that was there for it.
     blocked_since: Option<Millis>,
+    /// Whether the bridge keeps something for it.
+    stored: bool,
     /// When a timer of each kind is due, so that there is one of each kind however often the client reconnects.
     armed: [Option<Millis>; 4],
     /// Retained messages that follow a SUBACK which waits for the disk.
@@ -326,6 +332,7 @@ impl Edge {
             Command::Received { position, packet_id } => {
                 ToBridge::Received { at, device, position, packet_id }
             }
+            Command::Settled(loan) => ToBridge::Settled { loan },
             Command::Completed(packet_id) => ToBridge::Completed { device, packet_id },
             Command::Forgotten { packet_id, token } => ToBridge::Forgotten { at, token, device, packet_id },
             Command::Publish { .. }

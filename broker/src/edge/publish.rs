@@ -1,17 +1,13 @@
 //! The road of a message from here to everybody who gets it.
 
-use std::collections::HashMap;
-
-use ahash::RandomState;
-use bytestring::ByteString;
-
-use super::{Edge, Group, Slot, Subscriber};
+use super::share::Chosen;
+use super::{Edge, Slot, Subscriber};
 use crate::codec::QoS;
 use crate::lane::{Device, Errand, ToBridge, ToEdge};
 use crate::message::Message;
 use crate::policy::{Door, PublishVerdict, RetainRule};
-use crate::routes::Route;
 use crate::session::{Delivered, Delivery, Fanout, Outcome, Wire};
+use crate::share::{Search, Seat};
 
 /// Who waits for a publish: nobody for wills and at QoS 0.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +46,7 @@ impl Edge {
             from: self.slots[slot as usize].identity.device.clone(),
             store_retained: None,
             remember: waiter.and_then(|waiter| waiter.remember),
+            shares: Vec::new(),
         };
         self.tell_bridge(&frame, Some(message));
     }
@@ -77,18 +74,14 @@ impl Edge {
         };
         let mut route = std::mem::take(&mut self.route);
         self.shared.routes.look_up(&message.topic, &mut route);
+        let Chosen { edges, bridge } = self.choose_members(&message, &route);
         // QoS 0 goes past the queues, even to the members of a persistent session that are here.
-        let durable = message.qos != QoS::AtMostOnce && (route.durable || !route.durable_shares.is_empty());
-        if durable {
-            route.shares.retain(|(group, filter, ..)| {
-                !route.durable_shares.iter().any(|(g, f)| g == group && f == filter)
-            });
-        }
-        let nobody = route.edges == 0 && route.shares.is_empty() && !durable;
-        self.spread(&message, &route);
+        let queued = message.qos != QoS::AtMostOnce && (route.durable || !bridge.is_empty());
+        let nobody = route.edges == 0 && edges.is_empty() && !queued;
+        self.spread(&message, route.edges, edges);
         self.route = route;
-        if durable || message.retain {
-            self.commit(slot, &message, stamp, waiter);
+        if queued || message.retain {
+            self.commit(slot, &message, stamp, waiter, bridge);
         } else if nobody {
             // "No matching subscribers" (§3.4.2.1).
             self.answer(waiter, Outcome { code: 0x10, ..Outcome::ok() });
@@ -104,7 +97,8 @@ impl Edge {
     /// Whether the disk gets fuller by it: taking a retained message away makes room.
     fn would_be_stored(&mut self, message: &Message) -> bool {
         self.shared.routes.look_up(&message.topic, &mut self.route);
-        let queued = self.route.durable || !self.route.durable_shares.is_empty();
+        let queued =
+            self.route.durable || self.route.shares.iter().any(|(_, seat, _)| *seat == Seat::Durable);
         (queued && message.qos != QoS::AtMostOnce) || (message.retain && !message.payload.is_empty())
     }
 
@@ -121,7 +115,14 @@ impl Edge {
     }
 
     /// The bridge stores; the acknowledgement follows its commit.
-    fn commit(&mut self, slot: Option<u32>, message: &Message, stamp: Option<u64>, waiter: Option<Waiter>) {
+    fn commit(
+        &mut self,
+        slot: Option<u32>,
+        message: &Message,
+        stamp: Option<u64>,
+        waiter: Option<Waiter>,
+        shares: Vec<(Search, Option<u8>)>,
+    ) {
         let from = slot.map(|slot| self.slots[slot as usize].identity.device.clone());
         let frame = ToBridge::Publish {
             at: waiter.map_or(self.nobody(), |waiter| self.place(waiter.slot)),
@@ -131,24 +132,22 @@ impl Edge {
                 .unwrap_or_else(|| Device { user: Default::default(), client: message.publisher.clone() }),
             store_retained: stamp,
             remember: waiter.and_then(|waiter| waiter.remember),
+            shares,
         };
         self.tell_bridge(&frame, Some(message));
     }
 
-    pub(super) fn spread(&mut self, message: &Message, route: &Route) {
-        let chosen = choose_edges(route, &mut self.turns);
+    /// To the subscribers of these edges, a bit for each, and to the members that were chosen.
+    pub(super) fn spread(&mut self, message: &Message, edges: u64, mut chosen: Vec<(u8, Search)>) {
         for edge in 0..self.shared.settings.edges {
-            let plain = route.edges & (1 << edge) != 0;
-            let shares: Vec<_> = chosen
-                .iter()
-                .filter(|(_, _, e)| *e == edge)
-                .map(|(g, f, _)| (g.clone(), f.clone()))
-                .collect();
+            let plain = edges & (1 << edge) != 0;
+            let shares: Vec<_> =
+                chosen.extract_if(.., |(at, _)| *at == edge).map(|(_, search)| search).collect();
             if !plain && shares.is_empty() {
                 continue;
             }
             if edge == self.id {
-                self.deliver(message, plain, &shares);
+                self.deliver(message, plain, shares);
             } else {
                 self.tell_edge(edge, &ToEdge::Publish { plain, shares }, message);
             }
@@ -162,7 +161,7 @@ impl Edge {
     }
 
     /// Delivers to the subscribers of this edge.
-    pub(super) fn deliver(&mut self, message: &Message, plain: bool, shares: &[(ByteString, ByteString)]) {
+    pub(super) fn deliver(&mut self, message: &Message, plain: bool, shares: Vec<Search>) {
         let now = self.now();
         let mut fan = Fanout::new(message, now);
         if plain {
@@ -173,10 +172,8 @@ impl Edge {
             found.clear();
             self.found = found;
         }
-        for share in shares {
-            if let Some(chosen) = self.groups.get_mut(share).and_then(Group::choose) {
-                self.deliver_all(&mut fan, &mut [chosen]);
-            }
+        for search in shares {
+            self.deliver_shared(&mut fan, search);
         }
     }
 
@@ -198,13 +195,14 @@ impl Edge {
             };
             ids.clear();
             ids.extend(same.iter().filter(to_me).filter_map(|(_, s)| s.id));
-            let rap = same.iter().any(|(_, s)| s.retain_as_published);
-            self.deliver_one(slot, fan, best.qos.min(message.qos), rap && message.retain, &ids);
+            let rap = same.iter().filter(to_me).any(|(_, s)| s.retain_as_published);
+            let (qos, retain) = (best.qos.min(message.qos), rap && message.retain);
+            self.deliver_one(slot, fan, Delivery { qos, retain, ids: &ids, search: None });
         }
     }
 
     /// Whether the bridge queues the message because of this subscription.
-    fn is_queued(&self, subscriber: &Subscriber, slot: u32, message: &Message) -> bool {
+    pub(super) fn is_queued(&self, subscriber: &Subscriber, slot: u32, message: &Message) -> bool {
         let owed = subscriber.durable && message.qos.min(subscriber.qos) != QoS::AtMostOnce;
         owed && !self.is_own(subscriber, slot, message)
     }
@@ -214,30 +212,32 @@ impl Edge {
         subscriber.no_local && session.is_some_and(|session| *message.publisher == *session.device.client)
     }
 
-    fn wants(&self, subscriber: &Subscriber, slot: u32, message: &Message) -> bool {
+    pub(super) fn wants(&self, subscriber: &Subscriber, slot: u32, message: &Message) -> bool {
         let Some(Slot { identity, .. }) = self.slots.get(slot as usize) else { return false };
         let allowed = !subscriber.wild || self.shared.policy.receive(identity, &message.topic);
         allowed && !self.is_own(subscriber, slot, message)
     }
 
-    fn deliver_one(&mut self, slot: u32, fan: &mut Fanout<'_>, qos: QoS, retain: bool, ids: &[u32]) {
-        let Some(Slot { session, link: Some(link), .. }) = self.slots.get_mut(slot as usize) else { return };
-        let limit = self.shared.settings.outbound_bytes;
-        if qos == QoS::AtMostOnce && link.waiting() > limit {
-            return self.shared.counters.deliveries_dropped_total.add(1);
+    fn deliver_one(&mut self, slot: u32, fan: &mut Fanout<'_>, to: Delivery<'_>) {
+        if matches!(self.try_deliver(slot, fan, to), Delivered::Dropped | Delivered::TooLarge) {
+            self.shared.counters.deliveries_dropped_total.add(1);
+        }
+    }
+
+    pub(super) fn try_deliver(&mut self, slot: u32, fan: &mut Fanout<'_>, to: Delivery<'_>) -> Delivered {
+        let Some(Slot { session, link: Some(link), .. }) = self.slots.get_mut(slot as usize) else {
+            return Delivered::Dropped;
+        };
+        if to.qos == QoS::AtMostOnce && link.waiting() > self.shared.settings.outbound_bytes {
+            return Delivered::Dropped;
         }
         let mut commands = Vec::new();
-        let mut wire = Wire { out: &mut link.out, commands: &mut commands };
-        let delivered = session.deliver(fan, Delivery { qos, retain, ids }, &mut wire);
+        let delivered = session.deliver(fan, to, &mut Wire { out: &mut link.out, commands: &mut commands });
         debug_assert!(commands.is_empty(), "delivering asks for nothing");
-        match delivered {
-            Delivered::Sent => {}
-            Delivered::Waits => return,
-            Delivered::Dropped | Delivered::TooLarge => {
-                return self.shared.counters.deliveries_dropped_total.add(1);
-            }
+        if delivered == Delivered::Sent {
+            self.mark_dirty(slot);
         }
-        self.mark_dirty(slot);
+        delivered
     }
 
     /// Retained messages for a new subscription: as many as the client takes now, the others when it has taken those.
@@ -250,7 +250,8 @@ impl Edge {
         {
             let qos = subscriber.qos.min(message.qos);
             let mut fan = Fanout::of_shared(&message, now);
-            self.deliver_one(slot, &mut fan, qos, true, subscriber.id.as_slice());
+            let to = Delivery { qos, retain: true, ids: subscriber.id.as_slice(), search: None };
+            self.deliver_one(slot, &mut fan, to);
         }
     }
 }
@@ -262,36 +263,5 @@ fn log_publish(door: Door, message: &Message) {
         tracing::info!(client, topic, qos, "message published");
     } else {
         tracing::debug!(client, topic, qos, "message published");
-    }
-}
-
-type Turns = HashMap<(ByteString, ByteString), u64, RandomState>;
-
-/// One edge for each share group and filter: in turn, weighted by its members there.
-fn choose_edges(route: &Route, turns: &mut Turns) -> Vec<(ByteString, ByteString, u8)> {
-    let mut chosen = Vec::new();
-    let mut shares: Vec<_> = route.shares.iter().collect();
-    shares.sort_unstable();
-    for same in shares.chunk_by(|a, b| (&a.0, &a.1) == (&b.0, &b.1)) {
-        let turn = turns.entry((same[0].0.clone(), same[0].1.clone())).or_default();
-        *turn += 1;
-        let members: u64 = same.iter().map(|(.., count)| u64::from(*count)).sum();
-        let mut at = *turn % members.max(1);
-        for (group, filter, edge, count) in same {
-            if at < u64::from(*count) {
-                chosen.push((group.clone(), filter.clone(), *edge));
-                break;
-            }
-            at -= u64::from(*count);
-        }
-    }
-    chosen
-}
-
-impl Group {
-    fn choose(&mut self) -> Option<(u32, Subscriber)> {
-        self.next = self.next.wrapping_add(1);
-        let at = self.next.checked_rem(self.members.len())?;
-        self.members.get(at).copied()
     }
 }

@@ -64,8 +64,8 @@ pub struct EdgeParts {
     pub listeners: Vec<Listener>,
     /// Sessions of an earlier run whose home it is.
     pub restored: Vec<RestoredSession>,
-    /// Where the edges wait for each other until all have their sessions.
-    pub together: Arc<Barrier>,
+    /// Where the edges wait for each other: nobody may publish before all restored sessions are routable.
+    pub all_restored: Arc<Barrier>,
     /// What it tells of the server, if it is the one that does.
     pub sys: Option<SysTopics>,
 }
@@ -80,11 +80,11 @@ pub fn run(parts: EdgeParts) -> Result<(), SpineError> {
 }
 
 async fn live(parts: EdgeParts) -> Result<(), SpineError> {
-    let EdgeParts { id, shared, spine, mut mail, edges, listeners, restored, together, sys } = parts;
+    let EdgeParts { id, shared, spine, mut mail, edges, listeners, restored, all_restored, sys } = parts;
     let edge = Rc::new(RefCell::new(Edge::new(id, shared.clone(), spine.tx, sys)));
     restored.into_iter().for_each(|session| edge.borrow_mut().restore(session));
-    // A will that is due goes to the sessions of all edges, and before its client can be back.
-    together.wait();
+    all_restored.wait();
+    // A will that is due is published before its client can be back.
     edge.borrow_mut().tick();
     let dead = Rc::new(Notify::new());
     let mut tasks = tokio::task::JoinSet::new();
@@ -306,6 +306,7 @@ impl Edge {
             fatal: None,
             tally: Tally::default(),
             sys: sys.map(Box::new),
+            stopping: false,
             shared,
         }
     }

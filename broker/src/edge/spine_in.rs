@@ -35,7 +35,13 @@ impl Edge {
 
     fn handle_frame(&mut self, head: ToEdge, message: Option<Message>) {
         match (head, message) {
-            (ToEdge::Publish { plain, shares }, Some(message)) => self.deliver(&message, plain, &shares),
+            (ToEdge::Publish { plain, shares }, Some(message)) => self.deliver(&message, plain, shares),
+            (ToEdge::Broadcast, Some(message)) => {
+                self.deliver(&message, true, Vec::new());
+                if self.id == 0 {
+                    self.share_broadcast(&message);
+                }
+            }
             (ToEdge::Entry { at, source, position, fetched, qos, retain, ids }, Some(message)) => {
                 let Some(slot) = self.slot_at(at) else { return };
                 let message = Arc::new(self.for_owner(slot, source, &message));

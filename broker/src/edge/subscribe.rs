@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::{Edge, Subscriber};
+use super::{Edge, Slot, Subscriber};
 use crate::codec::{QoS, Subscribe, SubscribeOptions, Unsubscribe};
 use crate::lane::{Place, Source, ToBridge};
 use crate::message::Message;
 use crate::routes::Want;
 use crate::session::{Refusals, Subscription};
+use crate::share::Share;
 use crate::topic::{self, TopicError, TopicFilter};
 
 type Granted = (Subscription, Vec<(Arc<Message>, Subscriber)>);
@@ -87,13 +88,13 @@ impl Edge {
         let filter = TopicFilter { filter: (&*filter.filter).into(), share: filter.share };
         let subscription = Subscription { options, id, filter };
         let old = entry.session.subscriptions.insert(text.clone(), subscription.clone());
-        let persistent = entry.session.is_persistent();
+        self.index(slot, &subscription);
         match &old {
-            Some(old) => self.index(slot, old, persistent, false),
+            // Only now, so that nobody who publishes meanwhile finds that there is no subscription (§3.8.4).
+            Some(old) => self.forget_routes(slot, old),
             None => self.count_subscription(&subscription, true),
         }
-        self.index(slot, &subscription, persistent, true);
-        let retained = self.retained_for(slot, &subscription, persistent, old.is_none());
+        let retained = self.retained_for(slot, &subscription, old.is_none());
         Ok((subscription, retained))
     }
 
@@ -102,7 +103,6 @@ impl Edge {
         &self,
         slot: u32,
         subscription: &Subscription,
-        persistent: bool,
         new: bool,
     ) -> Vec<(Arc<Message>, Subscriber)> {
         let wanted = match subscription.options.retain_handling {
@@ -113,8 +113,8 @@ impl Edge {
         if !wanted || subscription.filter.share.is_some() {
             return Vec::new();
         }
-        let subscriber = subscriber(subscription, persistent);
-        let identity = &self.slots[slot as usize].identity;
+        let Slot { identity, durable, .. } = &self.slots[slot as usize];
+        let subscriber = subscriber(subscription, *durable);
         let mut found = self.shared.retained.matching(&subscription.filter.filter, self.now());
         found.retain(|message| self.shared.policy.receive(identity, &message.topic));
         found.into_iter().map(|message| (message, subscriber)).collect()
@@ -124,12 +124,11 @@ impl Edge {
     pub(super) fn unsubscribe(&mut self, slot: u32, packet: Unsubscribe) {
         let mut codes = Vec::new();
         for text in &packet.filters {
-            let session = &mut self.slots[slot as usize].session;
-            let persistent = session.is_persistent();
-            match session.subscriptions.remove(text) {
+            match self.slots[slot as usize].session.subscriptions.remove(text) {
                 Some(old) => {
                     self.count_subscription(&old, false);
-                    self.index(slot, &old, persistent, false);
+                    self.unindex_live(slot, &old);
+                    self.unindex_durable(slot, &old);
                     codes.push(0);
                 }
                 // "No subscription existed" (§3.11.3).
@@ -155,56 +154,64 @@ impl Edge {
         if more { gauge.add(1) } else { gauge.sub(1) }
     }
 
-    fn index(&mut self, slot: u32, subscription: &Subscription, persistent: bool, add: bool) {
-        self.index_live(slot, subscription, persistent, add);
-        if persistent {
-            self.index_durable(subscription, add);
-        }
+    fn index(&mut self, slot: u32, subscription: &Subscription) {
+        self.index_live(slot, subscription);
+        self.index_durable(slot, subscription);
     }
 
     /// What this edge delivers itself, while the client is connected.
-    pub(super) fn index_live(&mut self, slot: u32, subscription: &Subscription, persistent: bool, add: bool) {
-        let filter = &subscription.filter.filter;
-        let want = match &subscription.filter.share {
-            None => {
-                if add {
-                    self.subscribers.insert(filter, slot, subscriber(subscription, persistent));
-                } else {
-                    self.subscribers.remove(filter, &slot);
-                }
-                Want::Edge(self.id)
-            }
+    pub(super) fn index_live(&mut self, slot: u32, subscription: &Subscription) {
+        let subscriber = subscriber(subscription, self.slots[slot as usize].durable);
+        let TopicFilter { share, filter } = &subscription.filter;
+        match share {
+            None => drop(self.subscribers.insert(filter, slot, subscriber)),
             Some(group) => {
-                self.index_group(
-                    slot,
-                    (group.clone(), filter.clone()),
-                    subscriber(subscription, persistent),
-                    add,
-                );
-                Want::Share(group.clone(), self.id)
+                let share = Share { group: group.clone(), filter: filter.clone() };
+                self.index_group(slot, share, subscriber);
             }
-        };
-        if add { self.shared.routes.add(filter, want) } else { self.shared.routes.remove(filter, &want) }
+        }
+        self.shared.routes.add(filter, self.live_want(slot, subscription));
     }
 
-    fn index_group(&mut self, slot: u32, key: (ByteString, ByteString), subscriber: Subscriber, add: bool) {
-        let group = self.groups.entry(key.clone()).or_default();
-        group.members.retain(|(member, _)| *member != slot);
-        if add {
-            group.members.push((slot, subscriber));
-        } else if group.members.is_empty() {
-            self.groups.remove(&key);
+    pub(super) fn unindex_live(&mut self, slot: u32, subscription: &Subscription) {
+        let TopicFilter { share, filter } = &subscription.filter;
+        match share {
+            None => drop(self.subscribers.remove(filter, &slot)),
+            Some(group) => self.unindex_group(slot, &Share { group: group.clone(), filter: filter.clone() }),
         }
+        self.shared.routes.remove(filter, &self.live_want(slot, subscription));
     }
 
     /// What the bridge queues, while the session exists.
-    pub(super) fn index_durable(&mut self, subscription: &Subscription, add: bool) {
-        if subscription.options.qos == QoS::AtMostOnce {
-            return;
+    pub(super) fn index_durable(&mut self, slot: u32, subscription: &Subscription) {
+        if let Some(want) = self.durable_want(slot, subscription) {
+            self.shared.routes.add(&subscription.filter.filter, want);
         }
-        let filter = &subscription.filter.filter;
-        let want = subscription.filter.share.clone().map_or(Want::Durable, Want::DurableShare);
-        if add { self.shared.routes.add(filter, want) } else { self.shared.routes.remove(filter, &want) }
+    }
+
+    pub(super) fn unindex_durable(&mut self, slot: u32, subscription: &Subscription) {
+        if let Some(want) = self.durable_want(slot, subscription) {
+            self.shared.routes.remove(&subscription.filter.filter, &want);
+        }
+    }
+
+    /// The subscription was replaced by one of the same filter, which stands in its place on this edge already.
+    fn forget_routes(&mut self, slot: u32, replaced: &Subscription) {
+        self.shared.routes.remove(&replaced.filter.filter, &self.live_want(slot, replaced));
+        self.unindex_durable(slot, replaced);
+    }
+
+    fn live_want(&self, slot: u32, subscription: &Subscription) -> Want {
+        Want::live(&subscription.filter, self.id, self.is_kept(slot, subscription))
+    }
+
+    fn durable_want(&self, slot: u32, subscription: &Subscription) -> Option<Want> {
+        self.is_kept(slot, subscription).then(|| Want::durable(&subscription.filter))
+    }
+
+    /// Whether the bridge queues for this subscription.
+    fn is_kept(&self, slot: u32, subscription: &Subscription) -> bool {
+        self.slots[slot as usize].durable && subscription.options.qos != QoS::AtMostOnce
     }
 
     /// Any subscription that covers one's own inbox reads the inbox stream, at the highest quality of service of them.

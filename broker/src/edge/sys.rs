@@ -59,7 +59,8 @@ impl Edge {
         self.shared.retained.set_own(message.clone());
         let mut route = std::mem::take(&mut self.route);
         self.shared.routes.look_up(&message.topic, &mut route);
-        self.spread(&message, &route);
+        let chosen = self.choose_members(&message, &route);
+        self.spread(&message, route.edges, chosen.edges);
         self.route = route;
     }
 }

@@ -29,12 +29,13 @@ use crate::goodbye::Goodbye;
 use crate::lane::{Device, Source};
 use crate::message::Message;
 use crate::outbuffer::OutBuffer;
+use crate::share::Search;
 use crate::topic::{TopicError, TopicFilter, TopicLimits};
 
 pub use authentication::Checked;
 pub use fanout::Fanout;
 pub use inbound::Outcome;
-pub use outbound::{Delivered, Entry};
+pub use outbound::{Delivered, Entry, Left};
 
 pub use reader::BUFFERED;
 pub use refusals::Refusals;
@@ -107,6 +108,8 @@ pub enum Command {
         /// Its packet identifier.
         packet_id: u16,
     },
+    /// Tell the bridge that a message on loan is done with.
+    Settled(u64),
     /// Tell the bridge that a packet identifier of the queue is free again.
     Completed(u16),
     /// Tell the bridge that a packet identifier of the client is free again (PUBREL); [`Session::done`] has to follow.
@@ -224,8 +227,13 @@ impl Session {
     /// The connection ended and the session lives on.
     pub fn suspend(&mut self) {
         self.inbound.suspend();
-        self.outbound.suspend(self.expiry > 0);
+        self.outbound.suspend();
         self.answers.clear();
+    }
+
+    /// The session is over: what it leaves to others. [`Session::suspend`] comes first.
+    pub fn end(&mut self) -> Left {
+        self.outbound.end()
     }
 
     fn begin(&mut self, connect: &Connect, expiry: u32, now: Millis) {
@@ -516,6 +524,8 @@ pub struct Delivery<'a> {
     pub retain: bool,
     /// Subscription identifiers that matched.
     pub ids: &'a [u32],
+    /// The share group in whose name it is delivered.
+    pub search: Option<&'a Search>,
 }
 
 fn close(wire: &mut Wire<'_>, goodbye: Goodbye) {

@@ -14,10 +14,14 @@ use crate::codec::encode::{self, AckKind, AckNotes, Shape};
 use crate::codec::{QoS, Version};
 use crate::lane::Source;
 use crate::message::Message;
+use crate::share::Search;
 
 /// Packet identifiers of queue entries follow from their position, so they are the same after a crash; all other
 /// messages take the upper half.
 const FIRST_FREE_ID: u16 = 0x8000;
+
+/// Where a message was stored of which only the packet identifier is left.
+const LEFT_OVER: Option<(Source, u64)> = Some((Source::Queue, 0));
 
 /// What became of a message for this client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,15 @@ pub struct Entry {
     pub retain: bool,
     /// Subscription identifiers that matched.
     pub ids: SmallVec<[u32; 1]>,
+}
+
+/// What a session that is over leaves to others.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Entries of its queue that were sent and not acknowledged.
+    pub begun: Vec<u64>,
+    /// What it had in the name of a share group and others may have in its place: not what was sent at QoS 2 (§4.8.2).
+    pub abandoned: Vec<(Arc<Message>, Search)>,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +125,8 @@ struct Parcel {
     qos: QoS,
     retain: bool,
     ids: SmallVec<[u32; 1]>,
+    /// The share group in whose name it is delivered.
+    search: Option<Box<Search>>,
 }
 
 impl Outbound {
@@ -123,15 +138,26 @@ impl Outbound {
         self.caught_up = 0;
     }
 
-    pub(super) fn suspend(&mut self, lives_on: bool) {
+    pub(super) fn suspend(&mut self) {
         self.queue = None;
         self.inbox = None;
-        self.keep = lives_on;
-        if !lives_on {
-            self.in_flight.clear();
-            self.waiting.clear();
-            self.waiting_bytes = 0;
+    }
+
+    pub(super) fn end(&mut self) -> Left {
+        let mut left = Left::default();
+        let sent = self.in_flight.drain(..).filter(|flight| flight.stage == Stage::Sent);
+        for InFlight { stored, parcel, .. } in sent {
+            match (stored, parcel) {
+                (Some((Source::Queue, position)), _) => left.begun.push(position),
+                (None, Some(Parcel { message, qos: QoS::AtLeastOnce, search: Some(search), .. })) => {
+                    left.abandoned.push((message, *search));
+                }
+                _ => {}
+            }
         }
+        let waiting = self.waiting.drain(..);
+        left.abandoned.extend(waiting.filter_map(|parcel| Some((parcel.message, *parcel.search?))));
+        left
     }
 
     /// Sends again what is in flight, in the order in which it was sent (§4.4, §4.6), as far as window and out buffer
@@ -199,7 +225,7 @@ impl Outbound {
             return Delivered::TooLarge;
         }
         self.last_id = packet_id;
-        let parcel = self.keep.then(|| parcel(fan, to));
+        let parcel = (self.keep || to.search.is_some()).then(|| parcel(fan, to));
         self.fly(InFlight { packet_id, stage: Stage::Sent, stored: None, parcel });
         Delivered::Sent
     }
@@ -282,9 +308,14 @@ impl Outbound {
             let Some(packet_id) = self.free_id() else { break };
             let Some(next) = self.waiting.pop_front() else { break };
             self.waiting_bytes = self.waiting_bytes.saturating_sub(next.message.payload.len());
-            if !next.message.is_expired(now) {
-                self.last_id = packet_id;
-                self.send(packet_id, next, None, now, wire);
+            let loan = next.loan();
+            if next.message.is_expired(now) {
+                settle(loan, wire);
+                continue;
+            }
+            self.last_id = packet_id;
+            if !self.send(packet_id, next, None, now, wire) {
+                settle(loan, wire);
             }
         }
         self.pump_reader(Source::Queue, me, now, wire);
@@ -299,14 +330,14 @@ impl Outbound {
             let packet_id = match source {
                 _ if !tracked || mine => Some(0),
                 _ if self.is_full() => None,
-                Source::Queue => reader.packet_id(),
+                Source::Queue => reader.packet_id().filter(|id| !self.is_left_over(*id)),
                 Source::Inbox => self.free_id(),
             };
             let Some(packet_id) = packet_id else { break };
             let Some(entry) = reader.take() else { break };
             let position = entry.position;
-            let parcel =
-                Parcel { message: entry.message, qos: entry.qos, retain: entry.retain, ids: entry.ids };
+            let Entry { message, qos, retain, ids, .. } = entry;
+            let parcel = Parcel { message, qos, retain, ids, search: None };
             let skip = mine || parcel.message.is_expired(now);
             if packet_id >= FIRST_FREE_ID {
                 self.last_id = packet_id;
@@ -331,7 +362,7 @@ impl Outbound {
     ) -> bool {
         let sent = self.write_parcel(&parcel, packet_id, false, now, wire);
         if sent && parcel.qos != QoS::AtMostOnce {
-            let parcel = self.keep.then_some(parcel);
+            let parcel = (self.keep || parcel.search.is_some()).then_some(parcel);
             self.fly(InFlight { packet_id, stage: Stage::Sent, stored, parcel });
         }
         sent
@@ -340,7 +371,8 @@ impl Outbound {
     /// PUBACK, or a PUBREC that refuses: the message is done with.
     pub(super) fn acknowledged(&mut self, packet_id: u16, wire: &mut Wire<'_>) {
         let Some(at) = self.position(packet_id, Stage::Sent) else { return };
-        let stored = self.land(at).and_then(|flight| flight.stored);
+        let Some(InFlight { stored, parcel, .. }) = self.land(at) else { return };
+        settle(parcel.and_then(|parcel| parcel.loan()), wire);
         self.taken(stored, wire);
     }
 
@@ -396,14 +428,22 @@ impl Outbound {
         }
     }
 
+    /// Whether an earlier run of the server left this identifier between PUBREC and PUBCOMP; those are in front of all others.
+    fn is_left_over(&self, packet_id: u16) -> bool {
+        let left = self.in_flight.iter().take_while(|flight| flight.stored == LEFT_OVER);
+        left.map(|flight| flight.packet_id).any(|id| id == packet_id)
+    }
+
+    /// Which identifiers of the upper half a client had when the server died is not known, at QoS 2 perhaps some that it has
+    /// still to hear a PUBREL for: so they do not begin where they always begin.
+    pub(super) fn begin_identifiers_at(&mut self, somewhere: Millis) {
+        self.last_id = FIRST_FREE_ID + (somewhere % Millis::from(FIRST_FREE_ID)) as u16;
+    }
+
     /// Packet identifiers that stood on disk between PUBREC and PUBCOMP.
     pub(super) fn restore_released(&mut self, packet_ids: impl IntoIterator<Item = u16>) {
-        let flight = |packet_id| InFlight {
-            packet_id,
-            stage: Stage::Released,
-            stored: Some((Source::Queue, 0)),
-            parcel: None,
-        };
+        let flight =
+            |packet_id| InFlight { packet_id, stage: Stage::Released, stored: LEFT_OVER, parcel: None };
         self.in_flight.extend(packet_ids.into_iter().map(flight));
     }
 
@@ -482,10 +522,27 @@ impl super::Session {
     pub fn restore_released(&mut self, packet_ids: impl IntoIterator<Item = u16>) {
         self.outbound.restore_released(packet_ids);
     }
+
+    /// Where the packet identifiers begin that do not follow from a position; any number will do.
+    pub fn begin_identifiers_at(&mut self, somewhere: Millis) {
+        self.outbound.begin_identifiers_at(somewhere);
+    }
+}
+
+impl Parcel {
+    fn loan(&self) -> Option<u64> {
+        self.search.as_ref()?.loan
+    }
 }
 
 fn parcel(fan: &mut Fanout<'_>, to: Delivery<'_>) -> Parcel {
-    Parcel { message: fan.shared(), qos: to.qos, retain: to.retain, ids: SmallVec::from_slice(to.ids) }
+    let Delivery { qos, retain, ids, search } = to;
+    let search = search.cloned().map(Box::new);
+    Parcel { message: fan.shared(), qos, retain, ids: SmallVec::from_slice(ids), search }
+}
+
+fn settle(loan: Option<u64>, wire: &mut Wire<'_>) {
+    wire.commands.extend(loan.map(Command::Settled));
 }
 
 fn send_pubrel(version: Version, packet_id: u16, wire: &mut Wire<'_>) {

@@ -55,6 +55,7 @@ impl RestoredSession {
         }
         session.restore_unreleased(self.unreleased);
         session.restore_released(self.released);
+        session.begin_identifiers_at(self.ended_at);
         session
     }
 }

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::*;
 use crate::codec::encode::client;
 use crate::codec::{Ack, ConnectProperties, Disconnect, Properties, Publish};
+use crate::share::Share;
 
 const LIMITS: SessionLimits = SessionLimits {
     inflight: 4,
@@ -74,7 +75,7 @@ impl Desk {
         let message = message(text);
         let mut delivered = Delivered::Dropped;
         self.act(|session, wire| {
-            let to = Delivery { qos, retain: false, ids: &[] };
+            let to = Delivery { qos, retain: false, ids: &[], search: None };
             delivered = session.deliver(&mut Fanout::new(&message, 0), to, wire);
         });
         delivered
@@ -267,6 +268,51 @@ fn packet_identifiers_in_flight_are_not_used_again() {
     assert_eq!(desk.deliver("m", AtLeastOnce), Delivered::Waits, "the next identifier is still in flight");
     desk.ack(Packet::PubAck, 0x8000);
     assert_eq!(desk.heard(), [(0x32, 0x8000)]);
+}
+
+#[test]
+fn an_identifier_that_an_earlier_run_left_is_not_used_before_its_pubcomp() {
+    let mut session = Session::restored(device(), 100, LIMITS);
+    session.restore_released([6]);
+    let mut desk = Desk { session, out: OutBuffer::default(), commands: Vec::new(), now: 0 };
+    desk.act(|session, wire| session.resume(&connect(Version::V311), 100, 0, wire));
+    assert_eq!(desk.heard(), [(0x62, 6)]);
+    desk.session.attach(Source::Queue, ExactlyOnce);
+    for position in [0x7fff + 4, 0x7fff + 5] {
+        desk.entry(Source::Queue, position, ExactlyOnce, true);
+    }
+    assert_eq!(desk.heard(), [(0x34, 5)], "the one behind it would have the identifier 6");
+    desk.ack(Packet::PubComp, 6);
+    assert_eq!(desk.heard(), [(0x34, 6)]);
+}
+
+#[test]
+fn what_a_session_leaves_to_others_is_what_they_may_have() {
+    let search = Search::new(Share { group: "g".into(), filter: "t".into() });
+    let mut desk = desk(Version::V5, 0);
+    let mut deliver = |text, qos, search: Option<&Search>| {
+        let message = message(text);
+        let to = Delivery { qos, retain: false, ids: &[], search };
+        desk.act(|session, wire| {
+            session.deliver(&mut Fanout::new(&message, 0), to, wire);
+        });
+    };
+    deliver("nobody else's", AtLeastOnce, None);
+    deliver("begun", ExactlyOnce, Some(&search));
+    deliver("acknowledged", AtLeastOnce, Some(&Search { loan: Some(7), ..search.clone() }));
+    deliver("in flight", AtLeastOnce, Some(&search));
+    deliver("begun later", ExactlyOnce, Some(&search));
+    deliver("waiting for this one alone", ExactlyOnce, None);
+    deliver("waiting", ExactlyOnce, Some(&search));
+    let ids: Vec<u16> = desk.heard().into_iter().map(|(_, id)| id).collect();
+    // Then the window has room for the first one that waits.
+    desk.ack(Packet::PubAck, ids[2]);
+    assert_eq!(desk.commands(), [Command::Settled(7)]);
+    desk.session.suspend();
+    let left = desk.session.end().abandoned;
+    let texts: Vec<_> =
+        left.iter().map(|(message, _)| std::str::from_utf8(&message.payload).unwrap()).collect();
+    assert_eq!((texts, &left[0].1), (vec!["in flight", "waiting"], &search));
 }
 
 #[test]

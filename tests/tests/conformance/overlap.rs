@@ -131,3 +131,71 @@ fn a_retained_message_names_the_subscription_that_brought_it() {
           b < 31 ~ <%/t> {0b 07} 'x'",
     );
 }
+
+#[test]
+fn one_subscription_without_own_messages_takes_nothing_from_another() {
+    // No local at QoS 2 with retain as published, and beside it QoS 1 and QoS 0.
+    for comes in ["connects", "persists"] {
+        five(&format!(
+            "b {comes}
+             b > 82 ~ 0001 {{0b 07}} <%/+> 0e
+             b < 90 ~ 0001 {{}} 02
+             b > 82 ~ 0002 {{0b 09}} <%/t> 01 <%/u> 00
+             b < 90 ~ 0002 {{}} 01 00
+             b > 34 ~ <%/t> 0001 {{}} 'own'
+             b < 32 ~ <%/t> $p {{0b 09}} 'own'
+             b < 50 02 0001
+             b > 40 02 $p
+             b > 62 02 0001
+             b < 70 02 0001
+             b > 35 ~ <%/u> 0002 {{}} 'own'
+             b < 30 ~ <%/u> {{0b 09}} 'own'
+             b < 50 02 0002
+             b > 34 ~ <%/v> 0003 {{}} 'for nobody'
+             b < 50 02 0003
+             b quiet"
+        ));
+    }
+}
+
+#[test]
+fn a_message_keeps_its_retain_flag_if_one_of_the_subscriptions_wants_that() {
+    for comes in ["connects", "persists"] {
+        five(&format!(
+            "b {comes}
+             b > 82 ~ 0001 {{}} <%/+> 09 <%/t> 01 <%/u/#> 01
+             b < 90 ~ 0001 {{}} 01 01 01
+             a connects
+             a > 33 ~ <%/t> 0001 {{}} 'x'
+             b < 33 ~ <%/t> $p {{}} 'x'
+             a > 33 ~ <%/u/v> 0002 {{}} 'y'
+             b < 32 ~ <%/u/v> $q {{}} 'y'
+             b quiet"
+        ));
+    }
+}
+
+#[test]
+fn the_quality_of_an_overlap_is_neither_above_the_grant_nor_above_the_publish() {
+    for comes in ["connects", "persists"] {
+        for (published, narrow, wide) in [(0, 2, 1), (1, 2, 0), (1, 0, 2), (2, 0, 1), (2, 1, 0), (2, 0, 0)] {
+            let delivered = published.min(narrow.max(wide));
+            let first = |qos: u8| format!("{:02x}", 0x30 | qos << 1);
+            let id = |qos: u8, id: &'static str| if qos == 0 { "" } else { id };
+            all(&format!(
+                "b {comes}
+                 b subscribes <%/t> 0{narrow}
+                 b subscribes <%/#> 0{wide}
+                 a connects
+                 a > {} ~ <%/t> {} {{}} 'x'
+                 b < {} ~ <%/t> {} {{}} 'x'
+                 a > 30 ~ <%/t> {{}} 'last'
+                 b < 30 ~ <%/t> {{}} 'last'",
+                first(published),
+                id(published, "0001"),
+                first(delivered),
+                id(delivered, "$p"),
+            ));
+        }
+    }
+}

@@ -1,6 +1,10 @@
 //! What is sent again when a session is resumed (MQTT 5 §4.4, §3.3.1.1).
 
-use crate::talk::{all, five};
+use std::collections::BTreeSet;
+
+use hubbub_tests::wire::VERSIONS;
+
+use crate::talk::{Talk, all, five};
 
 #[test]
 fn an_unacknowledged_message_comes_again_with_dup_and_the_same_identifier() {
@@ -38,7 +42,8 @@ fn what_comes_again_comes_in_its_order_and_before_anything_new() {
          b < 32 ~ <%/t> $three {} '3'
          b > 40 02 $two
          b quiet
-         b gone
+         b > e0 00
+         b closed
          a > 32 ~ <%/t> 0004 {} '4'
          a < 40 02 0001
          a < 40 02 0002
@@ -126,4 +131,113 @@ fn a_resumed_session_keeps_to_a_smaller_receive_maximum() {
           b > 40 02 $one
           b < 3a ~ <%/t> $two {} '2'",
     );
+}
+
+/// The identifier of a PUBLISH on the topic of these conversations.
+fn identifier(packet: &[u8]) -> u16 {
+    let at = 4 + usize::from(packet[3]);
+    u16::from_be_bytes([packet[at], packet[at + 1]])
+}
+
+#[test]
+fn identifiers_in_flight_are_not_used_for_what_comes_after_a_resume() {
+    for version in VERSIONS {
+        let mut talk = Talk::new(version);
+        // Retained and queued messages have their identifiers from different places.
+        talk.goes(
+            "a connects
+             a > 35 ~ <%/r> 0001 {} 'x'
+             a < 50 02 0001
+             b persists
+             b subscribes <%/t> 02
+             b subscribes <%/r> 02",
+        );
+        let mut in_flight = BTreeSet::from([identifier(&talk.line("b").packet())]);
+        for round in 0..3u16 {
+            for number in 1..=4u16 {
+                let id = round * 10 + number + 1;
+                let first = if number % 2 == 0 { "34" } else { "32" };
+                talk.goes(&format!("a > {first} ~ <%/t> {id:04x} {{}} 'x'"));
+                talk.line("a").packet();
+                assert!(in_flight.insert(identifier(&talk.line("b").packet())), "{version:?}");
+            }
+            talk.goes("b gone \n b resumes");
+            let again: BTreeSet<u16> =
+                (0..in_flight.len()).map(|_| identifier(&talk.line("b").packet())).collect();
+            assert_eq!(again, in_flight, "{version:?}: all that is in flight comes again");
+            talk.goes("b > 82 ~ 0009 {} <%/r> 02 \n b < 90 ~ 0009 {} 02");
+            assert!(in_flight.insert(identifier(&talk.line("b").packet())), "{version:?}");
+        }
+    }
+}
+
+#[test]
+fn a_release_after_a_resume_is_answered_and_frees_the_identifier() {
+    all("b connects
+         b subscribes <%/t> 02
+         a persists
+         a > 34 ~ <%/t> 0001 {} 'once'
+         a < 50 02 0001
+         b < 34 ~ <%/t> $p {} 'once'
+         a gone
+         a resumes
+         a > 3c ~ <%/t> 0001 {} 'once'
+         a < 50 02 0001
+         a > 62 02 0001
+         a < 70 02 0001
+         a gone
+         a resumes
+         a > 62 02 0001
+         a < 70 ~ 0001 [92]
+         a > 34 ~ <%/t> 0001 {} 'another'
+         a < 50 02 0001
+         b < 34 ~ <%/t> $q {} 'another'
+         b quiet");
+}
+
+#[test]
+fn acknowledgements_with_properties_count_as_without() {
+    five(
+        "b persists
+          b subscribes <%/t> 02
+          a persists
+          a > 34 ~ <%/t> 0001 {} 'x'
+          a < 50 02 0001
+          a > 62 ~ 0001 00 {1f <why> 26 <k> <v>}
+          a < 70 02 0001
+          b < 34 ~ <%/t> $p {} 'x'
+          b > 50 ~ $p 00 {1f <why> 26 <k> <v>}
+          b < 62 02 $p
+          b gone
+          b resumes
+          b < 62 02 $p
+          b > 70 ~ $p 00 {1f <why> 26 <k> <v>}
+          a > 32 ~ <%/t> 0002 {} 'y'
+          b < 32 ~ <%/t> $q {} 'y'
+          b > 40 ~ $q 00 {26 <k> <v>}
+          b quiet
+          b gone
+          b resumes
+          b quiet",
+    );
+}
+
+#[test]
+fn a_pubrec_that_is_repeated_is_answered_with_the_release_and_nothing_else() {
+    for comes in ["connects", "persists"] {
+        all(&format!(
+            "b {comes}
+             b subscribes <%/t> 02
+             a connects
+             a > 34 ~ <%/t> 0001 {{}} 'x'
+             b < 34 ~ <%/t> $p {{}} 'x'
+             b > 50 02 $p
+             b < 62 02 $p
+             b > 50 02 $p
+             b < 62 02 $p
+             b > 70 02 $p
+             b > 70 02 $p
+             b quiet"
+        ));
+    }
 }

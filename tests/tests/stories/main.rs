@@ -20,6 +20,7 @@ mod reconnects;
 mod repeats;
 mod retained;
 mod rights;
+mod routing;
 mod sessions;
 mod share;
 mod sys;

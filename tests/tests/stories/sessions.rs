@@ -1,7 +1,7 @@
 //! Sessions: what outlives a connection, and what does not.
 
-use hubbub_tests::wire::{VERSIONS, Value};
-use hubbub_tests::{Connect, Hub, Publish, Version};
+use hubbub_tests::wire::{VERSIONS, Value, ack, puback};
+use hubbub_tests::{Connect, Hub, Publish, Version, tool};
 
 #[test]
 fn messages_wait_for_a_persistent_session_over_restart_and_kill_9() {
@@ -162,4 +162,70 @@ fn a_client_without_an_id_is_given_one() {
     let welcome = hub.client(Connect::new(Version::V5, "").user("bob")).welcome.clone();
     assert!(welcome.text(0x12).is_some_and(|id| !id.is_empty()), "{welcome:?}");
     hub.client(Connect::new(Version::V311, "").user("bob")).pings();
+}
+
+#[test]
+fn a_session_that_its_last_connection_did_not_want_to_keep_is_gone_for_good() {
+    let mut hub = Hub::start();
+    for (user, stays) in [(None, false), (Some("bob"), false), (None, true), (Some("bob"), true)] {
+        let connect = Connect { user: user.map(Into::into), ..Connect::new(Version::V5, "phone") };
+        let mut kept = hub.client(connect.clone().persistent());
+        kept.subscribe("room/1", 1);
+        kept.leaves();
+        let last = hub.client(Connect { clean: false, ..connect.clone() });
+        assert!(last.session_present);
+        let last = if stays {
+            Some(last)
+        } else {
+            last.leaves();
+            None
+        };
+        let mut alice = hub.person("alice").connects();
+        alice.publish(Publish::new("room/1", "nobody is there").qos(1).retained());
+        hub.kill9();
+        drop(last);
+        hub.restart();
+        let mut alice = hub.person("alice").connects();
+        tool::eventually("nobody is subscribed any more", || {
+            alice.publish(Publish::new("room/1", "is anybody there?").qos(1)).code == 0x10
+        });
+        let back = hub.client(connect.persistent());
+        assert!(!back.session_present, "{user:?}");
+        back.leaves();
+        hub.client(Connect { user: user.map(Into::into), ..Connect::new(Version::V5, "phone") }).leaves();
+    }
+}
+
+#[test]
+fn qos_2_is_exactly_once_in_both_directions_over_kill_9() {
+    let mut hub = Hub::start();
+    let mut bob = hub.person("bob").keeping_the_session().connects();
+    bob.subscribe("room/1", 2);
+    let mut alice = hub.person("alice").keeping_the_session().connects();
+    alice.send_publish(Publish::new("room/1", "first").qos(2).id(5));
+    assert_eq!(alice.receipt(2, 5).code, 0);
+    let first = bob.receives_without_ack();
+    bob.send(&puback(ack::PUBREC, first.id));
+    bob.hears_release_of(first.id);
+    hub.kill9();
+    hub.restart();
+    // Bob has it already: what comes again is the release, and what follows has another identifier.
+    let mut bob = bob.vanishes().connects();
+    bob.hears_release_of(first.id);
+    let mut alice = alice.vanishes().connects();
+    alice.publish(Publish::new("room/1", "first").qos(2).id(5).again());
+    alice.publish(Publish::new("room/1", "second").qos(2).id(5));
+    let second = bob.receives_without_ack();
+    assert_eq!(
+        second.text(),
+        "second",
+        "the repeat of the first one was recognised, and its identifier is free"
+    );
+    assert_ne!(second.id, first.id);
+    bob.send(&puback(ack::PUBCOMP, first.id));
+    bob.acknowledges(&second);
+    bob.has_nothing_more();
+    let mut bob = bob.vanishes().connects();
+    alice.publish(Publish::new("room/1", "third").qos(2));
+    assert_eq!(bob.receives().text(), "third");
 }
