@@ -148,7 +148,7 @@ impl Bridge {
             retained: keeper,
             commit_max: config.store.commit_max,
             queues,
-            inboxes: Inboxes::new(config.keep.inbox_entries as u64),
+            inboxes: Inboxes::new(config.keep.inbox_entries),
             trimmer: Trimmer::new(&config.keep),
             chat: Chat::new(rules),
             people,
