@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use serde_json::Value;
 
 use crate::client::{Client, Receipt};
+use crate::hub::Hub;
 use crate::wire::{Connect, Publish, Version};
 
 /// Somebody who is about to connect, on a device called `{name}-device` that speaks MQTT 5, unless told otherwise.
@@ -56,6 +57,12 @@ impl Arrival {
     /// With a session that outlives the connection.
     pub fn keeping_the_session(mut self) -> Arrival {
         self.connect = self.connect.persistent();
+        self
+    }
+
+    /// At another hub than the one it knows: one that has its data.
+    pub fn at(mut self, hub: &Hub) -> Arrival {
+        self.address = hub.mqtt();
         self
     }
 

@@ -3,6 +3,7 @@
 mod admin;
 mod health;
 mod http;
+mod records;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -21,6 +21,7 @@ mod retained;
 mod rights;
 mod sessions;
 mod share;
+mod store;
 mod topics;
 mod websocket;
 mod wills;
