@@ -140,6 +140,11 @@ impl Client {
         self.ack_of(ack::PUBCOMP, id);
     }
 
+    /// Waits for the PUBREL of a message at QoS 2 that was received.
+    pub fn is_released(&mut self, id: u16) {
+        self.ack_of(ack::PUBREL, id);
+    }
+
     /// The next message, acknowledged.
     pub fn receives(&mut self) -> Publish {
         let message = self.receives_without_ack();

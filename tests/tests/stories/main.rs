@@ -9,6 +9,7 @@ mod chat;
 mod commands;
 mod compat;
 mod configuration;
+mod folders;
 mod leaks;
 mod location;
 mod login;
