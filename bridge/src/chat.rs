@@ -33,7 +33,7 @@ pub struct ChatRules {
 
 /// The first answer to a message, kept to be given again.
 #[derive(Debug, Serialize, Deserialize)]
-struct Answer {
+pub(crate) struct Answer {
     cid: String,
     seq: u64,
     mid: String,

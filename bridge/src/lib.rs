@@ -5,6 +5,7 @@ pub mod bridge;
 pub mod chat;
 pub mod envelope;
 pub mod inbox;
+pub mod inspect;
 pub mod location;
 pub mod notify;
 pub mod people;

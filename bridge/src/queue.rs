@@ -22,7 +22,7 @@ use hubbub_broker::topic::{TopicFilter, TopicLimits};
 use hubbub_broker::trie::Trie;
 
 use crate::inbox::PAGE_BYTES;
-use crate::store::{Order, Store, StoreError, keys};
+use crate::store::{Order, Store, StoreError, for_each, keys};
 use crate::transaction::{Frames, Transaction};
 
 pub use share::settle;
@@ -32,7 +32,7 @@ const CONNECTED: Millis = Millis::MAX;
 
 /// A persistent session on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct SessionRecord {
+pub(crate) struct SessionRecord {
     user: String,
     expiry: u32,
     /// When the last connection ended; [`CONNECTED`] while there is one.
@@ -41,14 +41,14 @@ struct SessionRecord {
 
 /// A subscription on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct SubscriptionRecord {
+pub(crate) struct SubscriptionRecord {
     options: SubscribeOptions,
     id: Option<u32>,
 }
 
 /// What stands in front of the message in an entry of a queue; behind it the [`Share`], if it came by one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct QueuedHead {
+pub(crate) struct QueuedHead {
     qos: QoS,
     retain: bool,
     ids: Vec<u32>,
@@ -102,63 +102,78 @@ impl Queues {
         }
     }
 
-    /// Reads all sessions from disk, for this and for the edges.
+    /// Reads all sessions from disk, for this and for the edges: one pass over each kind of record.
     pub fn restore(&mut self, store: &dyn Store, now: Millis) -> Result<Vec<RestoredSession>, StoreError> {
-        let records = store.scan(keys::all_sessions(), Order::Forward, usize::MAX)?;
-        let mut restored = Vec::new();
-        for (key, value) in records {
-            let client = keys::Fields::of(&key).and_then(|mut fields| fields.text());
-            let (Some(client), Ok(record)) = (client, postcard::from_bytes::<SessionRecord>(&value)) else {
-                tracing::error!(?key, "session unreadable, left out");
-                continue;
+        let mut restored = Restored::default();
+        for_each(store, keys::all_sessions(), &mut |key, value| {
+            let (Some(client), Ok(record)) = (client_of(key), postcard::from_bytes(value)) else {
+                tracing::error!(key = keys::show(key), "session unreadable, left out");
+                return Ok(());
             };
-            let ended_at = if record.ended_at == CONNECTED { now } else { record.ended_at };
-            restored.push(self.restore_one(store, client.into(), &SessionRecord { ended_at, ..record })?);
+            restored.add(self.restore_one(client, record, now));
+            Ok(())
+        })?;
+        self.restore_subscriptions(store, &mut restored)?;
+        for (range, inbound) in [(keys::all_inbound(), true), (keys::all_released(), false)] {
+            for_each(store, range, &mut |key, _| {
+                if let (Some(session), Some(packet)) = (restored.of(key), packet_of(key)) {
+                    if inbound { session.unreleased.push(packet) } else { session.released.push(packet) }
+                }
+                Ok(())
+            })?;
         }
+        for_each(store, keys::all_queued(), &mut |key, value| {
+            if let Some(session) = client_of(key).and_then(|client| self.sessions.get_mut(&client)) {
+                session.waiting += 1;
+                self.count(value.to_vec(), true);
+            }
+            Ok(())
+        })?;
+        for_each(store, keys::all_queue_heads(), &mut |key, value| {
+            if let Some(session) = client_of(key).and_then(|client| self.sessions.get_mut(&client)) {
+                session.begun = value.try_into().map_or(0, u64::from_be_bytes);
+            }
+            Ok(())
+        })?;
         let mut tx = Transaction::new(store, now);
         self.call_in_loans(&mut tx, store)?;
         // Nobody is connected who could be told.
         tx.commit().map(drop)?;
-        Ok(restored)
+        Ok(restored.sessions)
     }
 
-    fn restore_one(
-        &mut self,
-        store: &dyn Store,
-        client: ByteString,
-        record: &SessionRecord,
-    ) -> Result<RestoredSession, StoreError> {
-        let mut subscriptions = Vec::new();
-        for (key, value) in store.scan(keys::subscriptions_of(&client), Order::Forward, usize::MAX)? {
-            let filter =
-                keys::Fields::of(&key).and_then(|mut fields| fields.text().and_then(|_| fields.text()));
-            if let (Some(filter), Ok(record)) = (filter, postcard::from_bytes::<SubscriptionRecord>(&value)) {
-                self.index(&client, &filter.as_str().into(), Some(record));
-                subscriptions.push((filter.into(), record.options, record.id));
-            }
-        }
-        let packet = |(key, _): (Vec<u8>, Vec<u8>)| {
-            keys::Fields::of(&key).and_then(|mut fields| fields.text().and_then(|_| fields.packet()))
-        };
-        let all = |range| Ok::<_, StoreError>(store.scan(range, Order::Forward, usize::MAX)?.into_iter());
-        let unreleased = all(keys::inbound_of(&client, 0..=u16::MAX))?.filter_map(packet).collect();
-        let released = all(keys::released_of(&client, 0..=u16::MAX))?.filter_map(packet).collect();
-        let mut waiting = 0;
-        for (_, entry) in all(keys::queued_of(&client, 0..=u64::MAX))? {
-            self.count(entry, true);
-            waiting += 1;
-        }
-        let begun = Transaction::new(store, 0).number(&keys::queue_head(&client))?;
-        let user = ByteString::from(record.user.as_str());
-        self.sessions.insert(client.clone(), Session { user: user.clone(), at: None, waiting, begun });
-        Ok(RestoredSession {
+    fn restore_one(&mut self, client: ByteString, record: SessionRecord, now: Millis) -> RestoredSession {
+        let user = ByteString::from(record.user);
+        self.sessions.insert(client.clone(), Session { user: user.clone(), at: None, waiting: 0, begun: 0 });
+        RestoredSession {
             device: Device { user, client },
             expiry: record.expiry,
-            ended_at: record.ended_at,
-            subscriptions,
-            unreleased,
-            released,
+            ended_at: if record.ended_at == CONNECTED { now } else { record.ended_at },
+            subscriptions: Vec::new(),
+            unreleased: Vec::new(),
+            released: Vec::new(),
             will: None,
+        }
+    }
+
+    fn restore_subscriptions(
+        &mut self,
+        store: &dyn Store,
+        restored: &mut Restored,
+    ) -> Result<(), StoreError> {
+        for_each(store, keys::all_subscriptions(), &mut |key, value| {
+            let Some(session) = restored.of(key) else { return Ok(()) };
+            let filter =
+                keys::Fields::of(key).and_then(|mut fields| fields.text().and_then(|_| fields.text()));
+            let (Some(filter), Ok(record)) = (filter, postcard::from_bytes::<SubscriptionRecord>(value))
+            else {
+                tracing::error!(key = keys::show(key), "subscription unreadable, left out");
+                return Ok(());
+            };
+            let filter = ByteString::from(filter);
+            self.index(&session.device.client, &filter, Some(record));
+            session.subscriptions.push((filter, record.options, record.id));
+            Ok(())
         })
     }
 
@@ -450,6 +465,36 @@ impl Match {
     }
 }
 
+/// Sessions as they are found on disk, each with its place in the list.
+#[derive(Default)]
+struct Restored {
+    sessions: Vec<RestoredSession>,
+    places: HashMap<ByteString, usize, RandomState>,
+}
+
+impl Restored {
+    fn add(&mut self, session: RestoredSession) {
+        self.places.insert(session.device.client.clone(), self.sessions.len());
+        self.sessions.push(session);
+    }
+
+    /// The session to which a record belongs.
+    fn of(&mut self, key: &[u8]) -> Option<&mut RestoredSession> {
+        let place = *self.places.get(&client_of(key)?)?;
+        self.sessions.get_mut(place)
+    }
+}
+
+fn client_of(key: &[u8]) -> Option<ByteString> {
+    keys::Fields::of(key)?.text().map(ByteString::from)
+}
+
+fn packet_of(key: &[u8]) -> Option<u16> {
+    let mut fields = keys::Fields::of(key)?;
+    fields.text()?;
+    fields.packet()
+}
+
 /// Reads a page of a queue from disk for its session.
 pub fn page(
     store: &dyn Store,
@@ -499,13 +544,18 @@ fn entry_head(at: Place, position: u64, fetched: bool, head: &QueuedHead) -> ToE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::MemoryStore;
+    use crate::store::{Batch, MemoryStore};
 
-    const LIMITS: TopicLimits = TopicLimits { levels: 8, bytes: 100 };
+    const MAX: u64 = 3;
+    const LIMITS: TopicLimits = TopicLimits { levels: 9, bytes: 99 };
+
+    fn queues() -> Queues {
+        Queues::new(LIMITS, MAX, Arc::default())
+    }
 
     /// One batch of the committer.
     fn batch(store: &dyn Store, act: impl FnOnce(&mut Transaction<'_>)) {
-        let mut tx = Transaction::new(store, 0);
+        let mut tx = Transaction::new(store, 100);
         act(&mut tx);
         tx.commit().unwrap();
     }
@@ -548,5 +598,82 @@ mod tests {
         assert_eq!(waits(&counters), (0, 0));
         let left = store.scan(keys::queued_of(&device.client, 0..=u64::MAX), Order::Forward, 9).unwrap();
         assert!(left.is_empty(), "{left:?}");
+    }
+
+    fn news(topic: &str) -> Message {
+        Message { topic: topic.into(), qos: QoS::AtLeastOnce, ..Message::default() }
+    }
+
+    fn queued(store: &MemoryStore, client: &str) -> usize {
+        store.scan(keys::queued_of(client, 0..=u64::MAX), Order::Forward, 99).unwrap().len()
+    }
+
+    /// Sessions whose ids are prefixes of one another, each with a subscription of its own; `ab` has two packet
+    /// identifiers and two queued messages.
+    fn left_behind() -> MemoryStore {
+        let (store, mut queues) = (MemoryStore::default(), queues());
+        batch(&store, |tx| {
+            for client in ["a", "ab", "b"] {
+                let device = Device { user: "bob".into(), client: client.into() };
+                queues.open(tx, &store, &device, 60, false).unwrap();
+                let options = SubscribeOptions { qos: QoS::AtLeastOnce, ..SubscribeOptions::default() };
+                queues.subscribe(tx, &device.client, &[(format!("for/{client}").into(), options)], Some(7));
+            }
+            (0..2).for_each(|_| queues.enqueue(tx, &news("for/ab")).unwrap());
+            tx.put(keys::inbound("ab", 5), Vec::new());
+            tx.put(keys::released("ab", 6), Vec::new());
+        });
+        store
+    }
+
+    #[test]
+    fn a_restart_brings_every_session_back_with_what_is_its_own() {
+        let store = left_behind();
+        let mut restored = queues().restore(&store, 1000).unwrap();
+        restored.sort_by(|a, b| a.device.client.cmp(&b.device.client));
+        let clients: Vec<&str> = restored.iter().map(|session| &*session.device.client).collect();
+        assert_eq!(clients, ["a", "ab", "b"]);
+        for session in &restored {
+            assert_eq!((&*session.device.user, session.expiry, session.ended_at), ("bob", 60, 1000));
+            let filter = format!("for/{}", session.device.client);
+            assert_eq!(session.subscriptions.len(), 1);
+            assert_eq!(
+                (&*session.subscriptions[0].0, session.subscriptions[0].2),
+                (filter.as_str(), Some(7))
+            );
+        }
+        let packets = |at: usize| (restored[at].unreleased.clone(), restored[at].released.clone());
+        assert_eq!(
+            (packets(0), packets(1), packets(2)),
+            ((vec![], vec![]), (vec![5], vec![6]), (vec![], vec![]))
+        );
+    }
+
+    #[test]
+    fn what_waits_counts_against_the_limit_after_a_restart_and_only_for_its_own_session() {
+        let (store, mut queues) = (left_behind(), queues());
+        queues.restore(&store, 1000).unwrap();
+        batch(&store, |tx| {
+            for topic in ["for/a", "for/ab"] {
+                (0..MAX).for_each(|_| queues.enqueue(tx, &news(topic)).unwrap());
+            }
+        });
+        assert_eq!((queued(&store, "a"), queued(&store, "ab"), queued(&store, "b")), (3, 3, 0));
+    }
+
+    #[test]
+    fn records_that_cannot_be_read_or_have_no_session_keep_nobody_from_starting() {
+        let store = left_behind();
+        let mut damage = Batch::new();
+        damage.put(keys::session("a"), [0xFF; 3]);
+        damage.put(keys::subscription("b", "for/b"), []);
+        damage.put(keys::subscription("nobody", "x"), [0; 9]);
+        damage.put(keys::inbound("nobody", 1), []);
+        damage.put(keys::queued("nobody", 1), []);
+        store.commit(damage).unwrap();
+        let restored = queues().restore(&store, 1000).unwrap();
+        let mut found: Vec<_> = restored.iter().map(|s| (&*s.device.client, s.subscriptions.len())).collect();
+        found.sort();
+        assert_eq!(found, [("ab", 1), ("b", 0)]);
     }
 }

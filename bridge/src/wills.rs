@@ -32,7 +32,7 @@ pub struct Terms {
 
 /// What stands in front of the message in a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct WillHead {
+pub(crate) struct WillHead {
     user: ByteString,
     terms: Terms,
     /// Nothing while the connection is there.

@@ -3,6 +3,7 @@
 use crate::exit::{Exit, Failure};
 use hubbub_config::Config;
 use serde_json::{Value, json};
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +13,9 @@ use ureq::{Agent, Body};
 /// The administrative side of a running server on this machine.
 pub struct Admin {
     agent: Agent,
+    /// Where accounts are, and every record.
     url: String,
+    records_url: String,
     token: String,
 }
 
@@ -35,8 +38,9 @@ impl Admin {
             .timeout_global(Some(ANSWER_LIMIT))
             .http_status_as_error(false)
             .proxy(None);
-        let url = format!("http://{}/admin/users", reachable(address));
-        Ok(Admin { agent: settings.build().into(), url, token })
+        let page = |path: &str| format!("http://{}/admin/{path}", reachable(address));
+        let (url, records_url) = (page("users"), page("records"));
+        Ok(Admin { agent: settings.build().into(), url, records_url, token })
     }
 
     /// Adds, changes or removes an account.
@@ -57,6 +61,19 @@ impl Admin {
         let name = |user: &Value| user.as_str().or(user["name"].as_str()).map(str::to_owned);
         let names = users.as_array().map(|users| users.iter().filter_map(name).collect());
         names.ok_or_else(|| Failure::new(Exit::Failed, "the server's list of users cannot be read").into())
+    }
+
+    /// Every record of its store, as `hubbub store export` writes them.
+    pub fn records(&self) -> anyhow::Result<impl Read + use<>> {
+        let request = self.agent.get(&self.records_url).header("authorization", self.bearer());
+        // However long it takes altogether, it has to begin soon.
+        let request = request.config().timeout_global(None).timeout_recv_response(Some(ANSWER_LIMIT)).build();
+        let answer = request.call().map_err(|error| self.unreachable(&error))?;
+        if answer.status().is_success() {
+            return Ok(answer.into_body().into_reader());
+        }
+        self.answer(Ok(answer))?;
+        Err(Failure::new(Exit::Failed, "the server has no records to give").into())
     }
 
     fn bearer(&self) -> String {

@@ -14,6 +14,7 @@ mod print;
 mod publish;
 mod serve;
 mod settings;
+mod store;
 mod subscribe;
 mod user;
 mod watch;
@@ -51,6 +52,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::History(args) => history::run(args),
         Command::Watch(args) => watch::run(args),
         Command::User(args) => user::run(args),
+        Command::Store(args) => store::run(args),
         Command::Config(args) => settings::run(args),
         Command::Bench(args) => bench::run(args),
     }

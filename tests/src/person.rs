@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use serde_json::Value;
 
 use crate::client::{Client, Receipt, Refused};
+use crate::hub::Hub;
 use crate::way::Way;
 use crate::wire::{Connect, Props, Publish, Version};
 
@@ -74,6 +75,12 @@ impl Arrival {
     /// With nothing of an earlier session, and without keeping this one.
     pub fn starting_anew(mut self) -> Arrival {
         self.connect = Connect { clean: true, props: Props::default(), ..self.connect };
+        self
+    }
+
+    /// At another hub than the one it knows: one that has its data.
+    pub fn at(mut self, hub: &Hub) -> Arrival {
+        self.way = Way::tcp(hub.mqtt());
         self
     }
 

@@ -10,13 +10,20 @@ use super::{FORMAT_VERSION, Store, StoreError, version};
 /// Where in the data folder the engine fjall keeps its files; sled, which was there first, has them in the folder itself.
 pub(super) const FJALL: &str = "fjall";
 
+/// Where an import puts together what it will move into the folder around it once it is complete.
+pub(super) const UNFINISHED: &str = "hubbub-import";
+
 /// The marker. Its second line names the engine; without one it is sled.
-const MARKER: &str = "hubbub-format";
+pub(super) const MARKER: &str = "hubbub-format";
 
 /// Makes the folder if it is not there, and sees that it is not of another engine. Changes nothing else.
 pub(super) fn prepare(path: &Path, engine: Engine) -> Result<(), StoreError> {
     std::fs::create_dir_all(path).map_err(|error| unusable(path, error))?;
-    match engine_of(path) {
+    if path.join(UNFINISHED).exists() {
+        let reason = "an import into it did not finish; empty it and run `hubbub store import` again";
+        return Err(unusable(path, reason));
+    }
+    match engine_name(path) {
         Some(found) if found != engine.name() => {
             let reason = format!(
                 "its data was written by the engine {found}: set store.engine = \"{found}\", or take it over into \
@@ -28,8 +35,17 @@ pub(super) fn prepare(path: &Path, engine: Engine) -> Result<(), StoreError> {
     }
 }
 
-/// The engine that wrote the folder, if any did.
-fn engine_of(path: &Path) -> Option<String> {
+/// The engine that wrote the folder; none if there is no data in it.
+pub fn engine_of(path: &Path) -> Result<Option<Engine>, StoreError> {
+    let Some(name) = engine_name(path) else { return Ok(None) };
+    let known = [Engine::Fjall, Engine::Sled].into_iter().find(|engine| engine.name() == name);
+    let unknown =
+        || unusable(path, format!("its data was written by the engine {name:?}, which is not known here"));
+    known.ok_or_else(unknown).map(Some)
+}
+
+/// The name of the engine that wrote the folder, if any did.
+fn engine_name(path: &Path) -> Option<String> {
     if let Ok(marker) = std::fs::read_to_string(path.join(MARKER)) {
         let engine = marker.lines().find_map(|line| line.strip_prefix("engine "));
         return Some(engine.unwrap_or("sled").to_owned());

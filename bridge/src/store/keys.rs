@@ -88,7 +88,30 @@ macro_rules! kinds {
         pub fn $all() -> Range<Vec<u8>> {
             under(vec![$letter, b'/'])
         }
-    )+ };
+    )+
+
+    /// Every kind that has keys of its own, in the order of its letters.
+    pub const KINDS: &[Kind] = &[
+        $(Kind { letter: $letter as char, name: $what, fields: &[$(<$kind as Field>::SHAPE),+] }),+
+    ]; };
+}
+
+/// A kind of record.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// What its keys begin with, before a `/`.
+    pub letter: char,
+    /// What one record of it is.
+    pub name: &'static str,
+    fields: &'static [Shape],
+}
+
+/// How a field of a key is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Text,
+    Number,
+    Packet,
 }
 
 kinds! {
@@ -195,24 +218,79 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// A key, read whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Which kind of record.
+    pub kind: &'static Kind,
+    /// Its fields of text, in order.
+    pub texts: Vec<String>,
+    /// Its number, or packet identifier; 0 if keys of the kind have none.
+    pub number: u64,
+}
+
+impl Key {
+    /// Reads every field; `None` for `meta/…`, unknown kinds, and keys that are damaged, too short or too long.
+    pub fn read(key: &[u8]) -> Option<Key> {
+        let kind = KINDS.iter().find(|kind| key.first() == Some(&(kind.letter as u8)))?;
+        let mut fields = Fields::of(key)?;
+        let mut read = Key { kind, texts: Vec::new(), number: 0 };
+        for shape in kind.fields {
+            match shape {
+                Shape::Text => read.texts.push(fields.text()?),
+                Shape::Number => read.number = fields.number()?,
+                Shape::Packet => read.number = fields.packet()?.into(),
+            }
+        }
+        fields.0.is_empty().then_some(read)
+    }
+
+    /// The field of text that stands at this place; empty if keys of the kind have fewer.
+    pub fn text(&self, at: usize) -> &str {
+        self.texts.get(at).map_or("", String::as_str)
+    }
+}
+
+/// A key for people: `m/"alice~bob"/7`. What is no key of ours is shown byte by byte.
+pub fn show(key: &[u8]) -> String {
+    let Some(read) = Key::read(key) else { return key.escape_ascii().to_string() };
+    let mut shown = read.kind.letter.to_string();
+    let mut texts = read.texts.iter();
+    for shape in read.kind.fields {
+        shown.push_str(&match shape {
+            Shape::Text => format!("/{:?}", texts.next().map_or("", String::as_str)),
+            Shape::Number | Shape::Packet => format!("/{}", read.number),
+        });
+    }
+    shown
+}
+
 /// One part of a key.
 trait Field {
+    const SHAPE: Shape;
+
     fn write(self, key: &mut Vec<u8>);
 }
 
 impl Field for u64 {
+    const SHAPE: Shape = Shape::Number;
+
     fn write(self, key: &mut Vec<u8>) {
         key.extend_from_slice(&self.to_be_bytes());
     }
 }
 
 impl Field for u16 {
+    const SHAPE: Shape = Shape::Packet;
+
     fn write(self, key: &mut Vec<u8>) {
         key.extend_from_slice(&self.to_be_bytes());
     }
 }
 
 impl Field for &str {
+    const SHAPE: Shape = Shape::Text;
+
     fn write(self, key: &mut Vec<u8>) {
         for byte in self.bytes() {
             match byte {
@@ -283,6 +361,26 @@ mod tests {
         #[test]
         fn damaged_keys_are_none_not_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
             let _ = Fields::of(&bytes).map(|mut fields| (fields.text(), fields.number(), fields.packet()));
+        }
+    }
+
+    #[test]
+    fn keys_are_read_whole_and_shown_with_their_fields() {
+        for (key, shown) in [
+            (message("alice~bob", 7), r#"m/"alice~bob"/7"#),
+            (expiry(5, "a\0b", "c"), r#"e/5/"a\0b"/"c""#),
+            (inbound("phone", 9), r#"j/"phone"/9"#),
+            (user("聊"), r#"u/"聊""#),
+            (version(), "meta/version"),
+            (b"m/alice\0\x01\0\0".to_vec(), r"m/alice\x00\x01\x00\x00"),
+        ] {
+            assert_eq!(show(&key), shown);
+        }
+        let read = Key::read(&cursor("bob", "phone")).unwrap();
+        assert_eq!((read.kind.letter, read.text(0), read.text(1), read.text(2)), ('d', "bob", "phone", ""));
+        let longer = [inbox("bob", 1), vec![0]].concat();
+        for bad in [longer, version(), b"y/bob\0\x01".to_vec(), b"i/bob\0\x01\0".to_vec(), vec![]] {
+            assert_eq!(Key::read(&bad), None, "{}", show(&bad));
         }
     }
 

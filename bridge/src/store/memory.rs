@@ -50,7 +50,9 @@ impl Store for MemoryStore {
     }
 
     fn walk(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        self.map().iter().try_for_each(|(key, value)| visit(key, value))
+        // A copy, so that commits go on meanwhile: this engine is not for much data.
+        let moment = self.map().clone();
+        moment.iter().try_for_each(|(key, value)| visit(key, value))
     }
 
     fn size_on_disk(&self) -> Result<u64, StoreError> {

@@ -4,15 +4,18 @@
 
 mod batch;
 mod counted;
+pub mod dump;
 mod durable;
 mod fjall;
 mod folder;
 pub mod keys;
 mod memory;
+mod moment;
 mod poison;
 mod sled;
 #[cfg(test)]
 pub(crate) mod suite;
+mod transfer;
 mod version;
 
 use std::ops::Range;
@@ -24,13 +27,18 @@ use hubbub_config::{Engine, StoreConfig};
 pub use batch::{Batch, Write};
 pub use counted::Counted;
 pub use fjall::FjallStore;
+pub use folder::engine_of;
 pub use memory::MemoryStore;
 pub use poison::Poisoning;
 pub use sled::SledStore;
+pub use transfer::{Import, export, is_of_the_folder};
 pub use version::FORMAT_VERSION;
 
 /// Directives for the log that keep an engine quiet unless something is wrong.
 pub const LOG: &str = "fjall=warn,lsm_tree=warn,sled=warn";
+
+/// Pairs of a page in [`for_each`].
+const PAGE: usize = 1024;
 
 /// One key with its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
@@ -51,8 +59,8 @@ pub trait Store: Send + Sync {
     /// the caches of the system; this is what an acknowledgement rests on.
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
 
-    /// Shows every pair in the order of the keys, as one moment saw them all. The visit has to be quick: an engine may
-    /// hold back commits meanwhile.
+    /// Shows every pair in the order of the keys, as one moment saw them all. Commits go on meanwhile, however long the
+    /// visit takes. Fails if more was written meanwhile than the engine can keep apart.
     fn walk(&self, visit: &mut Visit<'_>) -> Result<(), StoreError>;
 
     /// Bytes that the store takes on the disk (in memory, for an engine without a disk).
@@ -123,6 +131,31 @@ pub fn open(settings: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
             folder::prepare(path, *engine)?;
             keep(SledStore::open(path, *cache_bytes)?, settings)
         }
+    }
+}
+
+/// Opens a folder that has data, with the engine that wrote it whatever the settings say. Makes none.
+pub fn open_existing(settings: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
+    let path = &settings.path;
+    let Some(engine) = engine_of(path)? else {
+        let reason = "there is no data of Hubbub in it".to_owned();
+        return Err(StoreError::Folder { path: path.clone(), reason });
+    };
+    open(&StoreConfig { engine, ..settings.clone() })
+}
+
+/// Shows every pair of a range in order, a page at a time: commits may land between two pages.
+pub fn for_each(
+    store: &dyn Store,
+    mut range: Range<Vec<u8>>,
+    visit: &mut Visit<'_>,
+) -> Result<(), StoreError> {
+    loop {
+        let page = store.scan(range.clone(), Order::Forward, PAGE)?;
+        page.iter().try_for_each(|(key, value)| visit(key, value))?;
+        let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else { return Ok(()) };
+        // The smallest key behind it.
+        range.start = [last.as_slice(), &[0]].concat();
     }
 }
 

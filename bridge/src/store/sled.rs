@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use hubbub_broker::clock::Deadline;
 
 use super::durable::Durable;
+use super::moment::{Moment, PAGE};
 use super::{Batch, Order, Pair, Store, StoreError, Visit, Write};
 
 /// How long to wait for a folder whose last owner is still on its way out.
@@ -24,6 +25,8 @@ pub struct SledStore {
     durable: Durable,
     /// A scan is many steps in sled; this keeps a batch from landing between two of them.
     whole_batches: RwLock<()>,
+    walking: Mutex<()>,
+    moment: Mutex<Option<Moment>>,
 }
 
 impl SledStore {
@@ -32,7 +35,13 @@ impl SledStore {
         std::fs::create_dir_all(path).map_err(|error| unusable(path, error))?;
         let db = open_patiently(path, cache_bytes)?;
         let durable = Durable::open(path).map_err(|error| unusable(path, error))?;
-        Ok(SledStore { db, durable, whole_batches: RwLock::new(()) })
+        Ok(SledStore {
+            db,
+            durable,
+            whole_batches: RwLock::new(()),
+            walking: Mutex::default(),
+            moment: Mutex::default(),
+        })
     }
 }
 
@@ -63,12 +72,11 @@ impl Store for SledStore {
     }
 
     fn walk(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        let _no_commit = self.whole_batches.read().unwrap_or_else(PoisonError::into_inner);
-        for pair in self.db.iter() {
-            let (key, value) = pair.map_err(failed)?;
-            visit(&key, &value)?;
-        }
-        Ok(())
+        let _one_at_a_time = self.walking.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.moment() = Some(Moment::default());
+        let walked = self.walk_on(visit);
+        *self.moment() = None;
+        walked
     }
 
     fn size_on_disk(&self) -> Result<u64, StoreError> {
@@ -77,15 +85,60 @@ impl Store for SledStore {
 }
 
 impl SledStore {
+    fn moment(&self) -> MutexGuard<'_, Option<Moment>> {
+        self.moment.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn walk_on(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        loop {
+            let page = self.page_of_moment()?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            page.iter().try_for_each(|(key, value)| visit(key, value))?;
+        }
+    }
+
+    /// The next pairs of the walk; none at its end. Commits wait for no more than one page.
+    fn page_of_moment(&self) -> Result<Vec<Pair>, StoreError> {
+        let _no_commit = self.whole_batches.read().unwrap_or_else(PoisonError::into_inner);
+        let mut moment = self.moment();
+        let Some(moment) = moment.as_mut() else { return Ok(Vec::new()) };
+        while let Some(from) = moment.goes_on_at()? {
+            let found = self.db.range(from..).take(PAGE).map(owned).collect::<Result<_, _>>()?;
+            let page = moment.page(found);
+            if !page.is_empty() {
+                return Ok(page);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Keeps what a walk under way has yet to show and the batch is about to replace.
+    fn keep_for_walk(&self, batch: &[Write]) -> Result<(), StoreError> {
+        let mut moment = self.moment();
+        let Some(moment) = moment.as_mut() else { return Ok(()) };
+        for write in batch {
+            let (Write::Put(key, _) | Write::Delete(key)) = write;
+            if moment.wants(key) {
+                let value = self.db.get(key).map_err(failed)?.map(|value| value.to_vec());
+                moment.keep(key, value);
+            }
+        }
+        Ok(())
+    }
+
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        let batch = batch.into_writes();
+        let _no_scan = self.whole_batches.write().unwrap_or_else(PoisonError::into_inner);
+        self.keep_for_walk(&batch)?;
         let mut writes = ::sled::Batch::default();
-        for write in batch.into_writes() {
+        for write in batch {
             match write {
                 Write::Put(key, value) => writes.insert(key, value),
                 Write::Delete(key) => writes.remove(key),
             }
         }
-        let _no_scan = self.whole_batches.write().unwrap_or_else(PoisonError::into_inner);
         self.db.apply_batch(writes).map_err(failed)
     }
 }

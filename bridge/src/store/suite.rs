@@ -9,7 +9,7 @@ type Promise = (&'static str, fn(&dyn Store));
 
 /// Runs every promise on a fresh store each.
 pub(crate) fn check<S: Store>(fresh: impl Fn() -> S) {
-    let promises: [Promise; 10] = [
+    let promises: [Promise; 11] = [
         ("a batch lands whole and in order", batch_lands_whole),
         ("scans go both ways with limits", scans_both_ways),
         ("odd ranges are empty", odd_ranges_are_empty),
@@ -19,6 +19,7 @@ pub(crate) fn check<S: Store>(fresh: impl Fn() -> S) {
         ("ids that are prefixes of one another stay apart", prefix_isolation),
         ("a scan never sees half of a batch", scan_sees_whole_batches),
         ("a walk shows everything in order, and ends with an error", walk_shows_all),
+        ("a walk shows one moment, and commits go on", walk_shows_one_moment),
         ("size is reported", size_is_reported),
     ];
     for (promise, test) in promises {
@@ -160,6 +161,29 @@ fn walk_shows_all(store: &dyn Store) {
         })
         .unwrap();
     assert_eq!(pairs, all(store));
+}
+
+fn walk_shows_one_moment(store: &dyn Store) {
+    let key = |n: u32| n.to_be_bytes();
+    commit(store, |batch| (0..3000).filter(|n| n % 2 == 0).for_each(|n| batch.put(key(n), "before")));
+    let (mut seen, mut round) = (Vec::new(), 0u32);
+    let mut visit = |found: &[u8], value: &[u8]| {
+        assert_eq!(value, b"before");
+        seen.push(u32::from_be_bytes(found.try_into().unwrap()));
+        // Keys in front of the walk and behind it: changed, taken away, new; also behind all of them.
+        if seen.len() % 100 == 1 {
+            round += 1;
+            commit(store, |batch| {
+                (0..3000).filter(|n| n % 7 == round % 7).for_each(|n| batch.put(key(n), "after"));
+                (0..3000).filter(|n| n % 11 == round % 11).for_each(|n| batch.delete(key(n)));
+                batch.put(key(9000 + round), "after");
+            });
+        }
+        Ok(())
+    };
+    store.walk(&mut visit).unwrap();
+    assert_eq!(seen, (0..3000).filter(|n| n % 2 == 0).collect::<Vec<_>>());
+    assert!(store.get(&key(9001)).unwrap().is_some());
 }
 
 fn size_is_reported(store: &dyn Store) {

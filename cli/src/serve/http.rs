@@ -7,19 +7,23 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hubbub_bridge::policy::House;
 use hubbub_bridge::store::Store;
 use hubbub_broker::counters::Counters;
 use hubbub_broker::proxy::Proxies;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 
-use super::{admin, health};
+use super::{admin, health, records};
+
+/// Short, or a stream.
+type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 /// Bytes of a request.
 const MAX_BODY: usize = 16 * 1024;
@@ -79,7 +83,7 @@ pub async fn serve(listener: std::net::TcpListener, site: Arc<Site>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, site: Arc<Site>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, site: Arc<Site>) -> Result<Answer, Infallible> {
     let route = (request.method().clone(), request.uri().path().to_owned());
     Ok(match (&route.0, route.1.as_str()) {
         (&Method::GET, "/healthz") => healthz(&site).await,
@@ -87,6 +91,7 @@ async fn answer(request: Request<Incoming>, site: Arc<Site>) -> Result<Response<
             text(StatusCode::OK, "text/plain; version=0.0.4", site.counters.render())
         }
         (_, "/admin/users") => administer(request, site).await,
+        (&Method::GET, "/admin/records") => all_records(&request, &site),
         (&Method::GET, "/") => text(StatusCode::OK, "text/plain", "hubbub: /healthz /metrics\n".to_owned()),
         _ => {
             json_text((StatusCode::NOT_FOUND, json!({ "error": "there is: /healthz /metrics /admin/users" })))
@@ -94,7 +99,7 @@ async fn answer(request: Request<Incoming>, site: Arc<Site>) -> Result<Response<
     })
 }
 
-async fn healthz(site: &Site) -> Response<Full<Bytes>> {
+async fn healthz(site: &Site) -> Answer {
     let Some(address) = site.mqtt else {
         return text(StatusCode::OK, "text/plain", "ok, without MQTT over TCP\n".to_owned());
     };
@@ -108,14 +113,9 @@ async fn healthz(site: &Site) -> Response<Full<Bytes>> {
     }
 }
 
-async fn administer(request: Request<Incoming>, site: Arc<Site>) -> Response<Full<Bytes>> {
-    let shown =
-        request.headers().get(AUTHORIZATION).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
-    if !same(&shown, format!("Bearer {}", site.token).as_bytes()) {
-        return json_text((
-            StatusCode::UNAUTHORIZED,
-            json!({ "error": "the token of the server is needed" }),
-        ));
+async fn administer(request: Request<Incoming>, site: Arc<Site>) -> Answer {
+    if let Some(refusal) = refusal(&request, &site) {
+        return refusal;
     }
     match *request.method() {
         Method::GET => json_text(admin::list(&*site.store)),
@@ -133,18 +133,37 @@ async fn administer(request: Request<Incoming>, site: Arc<Site>) -> Response<Ful
     }
 }
 
+fn all_records(request: &Request<Incoming>, site: &Site) -> Answer {
+    if let Some(refusal) = refusal(request, site) {
+        return refusal;
+    }
+    let stream = StreamBody::new(records::export(site.store.clone()));
+    let mut answer = Response::new(BodyExt::boxed(stream));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    answer
+}
+
+/// What somebody without the token is told.
+fn refusal(request: &Request<Incoming>, site: &Site) -> Option<Answer> {
+    let shown =
+        request.headers().get(AUTHORIZATION).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
+    let refused =
+        || json_text((StatusCode::UNAUTHORIZED, json!({ "error": "the token of the server is needed" })));
+    (!same(&shown, format!("Bearer {}", site.token).as_bytes())).then(refused)
+}
+
 /// Compares in a time that does not depend on where the difference is.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
-fn json_text((status, value): (StatusCode, Value)) -> Response<Full<Bytes>> {
+fn json_text((status, value): (StatusCode, Value)) -> Answer {
     text(status, "application/json", format!("{value}\n"))
 }
 
-fn text(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn text(status: StatusCode, kind: &'static str, body: String) -> Answer {
+    let mut response = Response::new(Full::new(Bytes::from(body)).boxed());
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

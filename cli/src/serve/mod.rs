@@ -4,6 +4,7 @@ mod admin;
 pub mod certificates;
 mod health;
 mod http;
+mod records;
 
 use std::path::PathBuf;
 use std::sync::Arc;
