@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -216,6 +216,16 @@ impl Hub {
         }
         let started = start(&self.settings, self.folder.path());
         (self.child, self.at) = started.unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// Starts it again as [`Hub::restart`] does, and kills it so long after that, ready or not.
+    pub fn dies_while_starting(&mut self, after: Duration) {
+        let log = OpenOptions::new().create(true).append(true).open(log_of(self.folder.path())).unwrap();
+        let mut command = self.settings.serve(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.child = command.spawn().expect("it started before");
+        thread::sleep(after);
+        self.kill9();
     }
 
     /// Asks it to stop (SIGTERM) without waiting.
