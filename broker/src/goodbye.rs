@@ -19,6 +19,8 @@ pub enum Goodbye {
     TakenOver,
     /// The server stops.
     ShuttingDown,
+    /// The disk is full or fails: nothing more can be acknowledged, so the server ends.
+    StoreFailed,
     /// The client reads so slowly that what waits for it exceeds its bound.
     SlowReader,
     /// An operator, or a change of rights, ended it.
@@ -45,6 +47,8 @@ impl Goodbye {
             Goodbye::KeepAlive => Some(0x8d),
             Goodbye::TakenOver => Some(0x8e),
             Goodbye::ShuttingDown => Some(0x8b),
+            // "Implementation specific error".
+            Goodbye::StoreFailed => Some(0x83),
             Goodbye::SlowReader => Some(0x97),
             Goodbye::Administrative => Some(0x98),
             Goodbye::Busy => Some(0x89),
@@ -65,6 +69,7 @@ impl Goodbye {
             Goodbye::KeepAlive => "nothing was heard for one and a half times the keep-alive",
             Goodbye::TakenOver => "the same client id connected again",
             Goodbye::ShuttingDown => "server shutting down",
+            Goodbye::StoreFailed => "the server cannot store messages any more",
             Goodbye::SlowReader => "the client reads too slowly",
             Goodbye::Administrative => "ended by an operator",
             Goodbye::Busy => "the server is busy",
@@ -81,6 +86,7 @@ impl Goodbye {
             Goodbye::LinkLost
                 | Goodbye::KeepAlive
                 | Goodbye::ShuttingDown
+                | Goodbye::StoreFailed
                 | Goodbye::SlowReader
                 | Goodbye::Busy
         )

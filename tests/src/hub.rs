@@ -23,6 +23,8 @@ pub struct Settings {
     dev: bool,
     rules: Option<String>,
     values: BTreeMap<String, String>,
+    /// Bytes.
+    largest_file: Option<u64>,
 }
 
 /// A running hub. Dropping it kills it, and prints its log if the test is failing.
@@ -49,7 +51,7 @@ impl Settings {
         let mut values: BTreeMap<_, _> = listen.map(|key| (key.to_owned(), "127.0.0.1:0".to_owned())).into();
         let level = "info,hubbub=debug,hubbub_broker=debug,hubbub_bridge=debug";
         values.insert("log.level".into(), level.into());
-        Settings { dev: true, rules: None, values }
+        Settings { dev: true, rules: None, values, largest_file: None }
     }
 
     /// Without `--dev`: users log in with passwords.
@@ -66,6 +68,12 @@ impl Settings {
     /// With one setting, named as in `hubbub.toml`: `section.key`.
     pub fn set(mut self, key: &str, value: impl Into<String>) -> Settings {
         self.values.insert(key.into(), value.into());
+        self
+    }
+
+    /// The system lets it write no file larger than this: a disk that is full, as far as it can tell.
+    pub fn largest_file(mut self, bytes: u64) -> Settings {
+        self.largest_file = Some(bytes);
         self
     }
 
@@ -108,7 +116,15 @@ impl Settings {
     }
 
     fn serve(&self, folder: &Path) -> Command {
-        self.command(folder, if self.dev { &["serve", "--dev"] } else { &["serve"] })
+        let serve = self.command(folder, if self.dev { &["serve", "--dev"] } else { &["serve"] });
+        match self.largest_file {
+            None => serve,
+            Some(bytes) => {
+                // `ulimit -f` counts blocks of 512 bytes; who writes more gets an error in place of the signal.
+                let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", bytes / 512);
+                tool::through_a_shell(&script, &serve)
+            }
+        }
     }
 }
 
@@ -193,6 +209,11 @@ impl Hub {
     /// Everything that it wrote so far, to standard output and error.
     pub fn log(&self) -> String {
         std::fs::read_to_string(log_of(self.folder.path())).unwrap_or_default()
+    }
+
+    /// From the next start on it may write files of any size.
+    pub fn gets_room(&mut self) {
+        self.settings.largest_file = None;
     }
 
     /// Ends the process as a power cut would, without a goodbye.

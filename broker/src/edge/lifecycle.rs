@@ -430,10 +430,10 @@ impl Edge {
         }
     }
 
-    /// The server stops: everybody hears it.
-    pub(super) fn end_all(&mut self) {
+    /// The server stops: everybody hears why.
+    pub(super) fn end_all(&mut self, goodbye: Goodbye) {
         let slots: Vec<u32> = self.slots.iter().map(|(slot, _)| slot as u32).collect();
-        slots.into_iter().for_each(|slot| self.end(slot, Goodbye::ShuttingDown));
+        slots.into_iter().for_each(|slot| self.end(slot, goodbye));
     }
 }
 
@@ -445,7 +445,7 @@ fn ending(goodbye: Goodbye) -> Ending {
             Ending::Lost
         }
         // The client did not choose to go, and will be back if it can.
-        Goodbye::ShuttingDown | Goodbye::Busy | Goodbye::Internal => Ending::Lost,
+        Goodbye::ShuttingDown | Goodbye::StoreFailed | Goodbye::Busy | Goodbye::Internal => Ending::Lost,
         Goodbye::Malformed(..)
         | Goodbye::ReceiveMaximum
         | Goodbye::AnswerTooLarge

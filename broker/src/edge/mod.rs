@@ -9,6 +9,7 @@ mod lifecycle;
 mod link;
 mod publish;
 mod run;
+mod sample;
 mod spine_in;
 mod subscribe;
 
@@ -42,6 +43,7 @@ pub use run::{EdgeParts, Listener, Mail, run};
 
 use link::{Link, Next};
 use publish::Waiter;
+use sample::Sample;
 
 /// Packets of one socket in one turn, so that a busy client cannot freeze the others.
 const MAX_PACKETS_A_TURN: usize = 1000;
@@ -72,6 +74,7 @@ pub(crate) struct Edge {
     flush: Rc<Notify>,
     /// Wakes the readers that wait for acknowledgements or for credit.
     resume: Rc<Notify>,
+    sample: Sample,
     fatal: Option<SpineError>,
 }
 
@@ -321,6 +324,7 @@ impl Edge {
     }
 
     fn tell_bridge(&mut self, head: &ToBridge, message: Option<&Message>) {
+        self.sample.begin(head);
         let before = self.batches.bridge.len();
         lane::put(&mut self.batches.bridge, head, message);
         self.batches.sent += (self.batches.bridge.len() - before) as u64;

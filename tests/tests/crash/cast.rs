@@ -32,13 +32,13 @@ pub fn cast(seed: u64, ballast: usize) -> Cast {
             .reads_inbox()
             .publishes(&[chat("ben>ann:2", "ann", 2), chat("ben>ann:1", "ann", 1)]),
         five("ann", "ann-tablet").reads_inbox(),
-        old("ben", "ben-tablet").reads_inbox().is_restless(),
+        old("ben", "ben-tablet").reads_inbox().coming_and_going(),
         old("cid", "cid-old").reads_inbox().publishes(&[chat("cid>ann:2", "ann", 2), feed("cid:2", 2)]),
         five("feeder", "feeder").publishes(&[feed("feed:1", 1), feed("feed:2", 2)]).with_ballast(ballast),
         five("keeper", "keeper").publishes(&[Stream { retain: true, ..stream("now", RETAINED, 1) }]),
         five("reader", "reader-five").reads("feed/#", 2),
-        old("reader", "reader-old").reads("feed/#", 1).is_restless(),
-        old("reader", "reader-restless").reads("feed/+", 2).is_restless(),
+        old("reader", "reader-old").reads("feed/#", 1).coming_and_going(),
+        old("reader", "reader-restless").reads("feed/+", 2).coming_and_going(),
     ];
     let away = vec![five("zoe", "zoe-phone").reads_inbox(), old("reader", "reader-away").reads("feed/#", 2)];
     Cast { present, away }
@@ -67,7 +67,7 @@ impl Device {
         self
     }
 
-    fn is_restless(mut self) -> Device {
+    fn coming_and_going(mut self) -> Device {
         self.restless = true;
         self
     }

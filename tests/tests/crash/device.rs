@@ -76,7 +76,9 @@ pub struct Device {
     releasing: VecDeque<u16>,
     /// QoS 2 messages that came, between PUBLISH and PUBREL.
     received: BTreeMap<u16, Vec<u8>>,
-    /// The highest number of each stream, and `n` of the inbox, for which PUBACK was sent.
+    /// The highest number of each stream, and `n` of the inbox, that came.
+    seen: BTreeMap<String, u64>,
+    /// The same, of what was acknowledged on this connection, or is settled.
     taken: BTreeMap<String, u64>,
     /// Of those, what the hub certainly has on disk: it acknowledged something that was sent later.
     settled: BTreeMap<String, u64>,
@@ -112,6 +114,7 @@ impl Device {
             unacknowledged: VecDeque::new(),
             releasing: VecDeque::new(),
             received: BTreeMap::new(),
+            seen: BTreeMap::new(),
             taken: BTreeMap::new(),
             settled: BTreeMap::new(),
             last_n: 0,
@@ -199,6 +202,8 @@ impl Device {
             self.name()
         );
         self.last_n = 0;
+        // The acknowledgements of the last connection may not have arrived.
+        self.taken = self.settled.clone();
         for sent in &mut self.unacknowledged {
             sent.message.dup = true;
             // A repeat may be answered from memory, so the answer tells nothing about what came before it.
@@ -329,12 +334,13 @@ impl Device {
             assert!(position > self.last_n, "{}: n {position} comes after {}", self.name(), self.last_n);
             self.last_n = position;
         }
-        let taken = self.taken.entry(key).or_default();
-        if message.qos == 1 && position <= *taken {
+        let seen = self.seen.entry(key.clone()).or_default();
+        if position <= *seen {
             self.repeats += 1;
             self.repeats_without_dup += u64::from(!message.dup);
         }
-        *taken = position.max(*taken);
+        *seen = position.max(*seen);
+        self.taken.insert(key, position);
         self.heard.push(heard);
     }
 }

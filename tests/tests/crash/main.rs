@@ -7,6 +7,7 @@
 //! | [`line`] | one connection of it |
 //! | [`cast`] | who publishes what to whom |
 //! | [`story`] | the rounds: load, kill, restart, resume; and the end, when everything is drained |
+//! | [`full`] | the other way to end: a disk that takes nothing more |
 //! | [`proof`] | what must hold of everything that anybody heard |
 //!
 //! The seeds are fixed, so CI sees the same twenty rounds each time. `just crash 200` goes on with other seeds.
@@ -17,6 +18,7 @@
 mod cast;
 mod device;
 mod dice;
+mod full;
 mod line;
 mod proof;
 mod story;
