@@ -23,11 +23,14 @@ pub struct Faulty {
     /// Commits from now on that are well, and what the next one suffers from.
     fault: Option<(u64, Fault)>,
     commits: AtomicU64,
-    gate: Option<Gate>,
+    gate: Option<Mutex<Gate>>,
 }
 
 /// Each commit says that it has begun and waits until it may end.
-struct Gate(Mutex<(Sender<usize>, Receiver<Result<(), Fault>>)>);
+struct Gate {
+    begins: Sender<usize>,
+    end: Receiver<Result<(), Fault>>,
+}
 
 /// The other side of a gate.
 pub struct Keeper {
@@ -46,13 +49,13 @@ impl Faulty {
     /// Every commit waits for its keeper.
     pub fn gated(disk: Arc<MemoryStore>) -> (Faulty, Keeper) {
         let ((begins, begun), (may_end, end)) = (channel(), channel());
-        let gate = Some(Gate(Mutex::new((begins, end))));
+        let gate = Some(Mutex::new(Gate { begins, end }));
         (Faulty { gate, ..Faulty::new(disk, None) }, Keeper { begun, may_end })
     }
 
     fn fault_of(&self, commit: u64, writes: usize) -> Option<Fault> {
-        if let Some(Gate(sides)) = &self.gate {
-            let (begins, end) = &*sides.lock().unwrap();
+        if let Some(gate) = &self.gate {
+            let Gate { begins, end } = &*gate.lock().unwrap();
             // A keeper that is gone lets everything pass.
             let _ = begins.send(writes);
             return end.recv().unwrap_or(Ok(())).err();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use hubbub_bridge::bridge::BridgeError;
@@ -58,7 +58,7 @@ fn a_flush_that_fails_at_last_acknowledges_nobody_and_ends_the_bridge() {
         house.keeper.begins();
         house.says(2..=CROWD);
         house.keeper.may_end.send(Err(fault)).unwrap();
-        let ended = house.bridge.join().unwrap();
+        let ended = house.ended.recv_timeout(Duration::from_secs(10)).expect("the bridge ends");
         assert!(matches!(ended, Err(BridgeError::Store(_))), "{ended:?}");
         assert_eq!(house.edge.rx.next_before(soon()).unwrap().map(|batch| read(batch.frames).len()), None);
     }
@@ -69,7 +69,8 @@ struct House {
     edge: End,
     other: End,
     keeper: Keeper,
-    bridge: JoinHandle<Result<(), BridgeError>>,
+    /// How the bridge ended, once it has.
+    ended: Receiver<Result<(), BridgeError>>,
 }
 
 impl House {
@@ -91,8 +92,9 @@ impl House {
         let edge = spine.edges.pop().unwrap();
         let end = spine.bridge;
         let stop = AtomicBool::new(false);
-        let bridge = std::thread::spawn(move || bridge.run(end, &stop));
-        House { edge, other, keeper, bridge }
+        let (ends, ended) = channel();
+        std::thread::spawn(move || ends.send(bridge.run(end, &stop)));
+        House { edge, other, keeper, ended }
     }
 
     fn says(&mut self, tokens: std::ops::RangeInclusive<u64>) {
