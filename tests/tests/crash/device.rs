@@ -66,8 +66,7 @@ pub struct Device {
     pub ballast: usize,
     /// Everything that arrived, in order, without the QoS 2 messages that were recognised as repeats.
     pub heard: Vec<Heard>,
-    /// Messages that came again although DUP was not set.
-    pub repeats_without_dup: u64,
+    /// Messages that came again.
     pub repeats: u64,
     dice: Dice,
     last_id: u16,
@@ -107,7 +106,6 @@ impl Device {
             restless: false,
             ballast: 0,
             heard: Vec::new(),
-            repeats_without_dup: 0,
             repeats: 0,
             dice: Dice::new(seed),
             last_id: 0,
@@ -313,8 +311,8 @@ impl Device {
                         self.name(),
                         message.id
                     );
+                    assert!(message.dup, "{}: comes again without DUP: {message:?}", self.name());
                     self.repeats += 1;
-                    self.repeats_without_dup += u64::from(!message.dup);
                     return;
                 }
             }
@@ -334,12 +332,13 @@ impl Device {
             assert!(position > self.last_n, "{}: n {position} comes after {}", self.name(), self.last_n);
             self.last_n = position;
         }
-        let seen = self.seen.entry(key.clone()).or_default();
-        if position <= *seen {
+        if self.seen.get(&key).is_some_and(|seen| position <= *seen) {
+            // In a feed it may be another message: a publish that its sender repeated.
+            assert!(message.dup || heard.place.is_none(), "{}: again without DUP: {message:?}", self.name());
             self.repeats += 1;
-            self.repeats_without_dup += u64::from(!message.dup);
+        } else {
+            self.seen.insert(key.clone(), position);
         }
-        *seen = position.max(*seen);
         self.taken.insert(key, position);
         self.heard.push(heard);
     }
