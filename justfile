@@ -16,6 +16,10 @@ test *words:
 stories *words:
     cargo test --package hubbub-tests --test stories -- {{words}}
 
+# Kill the hub under load again and again, and see that nothing acknowledged is lost: `just crash 1000`
+crash kills="200":
+    HUBBUB_CRASHES={{kills}} cargo test --package hubbub-tests --test crash -- --nocapture
+
 # Only the clients that we did not write
 foreign *words:
     cargo test --package hubbub-tests --test foreign -- {{words}}

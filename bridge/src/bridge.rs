@@ -110,6 +110,7 @@ pub struct Bridge {
     dedupe_window: Millis,
     /// What is read from disk after the commit: pages and answers.
     later: VecDeque<Later>,
+    credit: Credit,
 }
 
 /// Something that has to see the batch on disk.
@@ -158,40 +159,47 @@ impl Bridge {
             max_bytes: config.store.max_bytes,
             dedupe_window: config.chat.dedupe_window.as_millis() as Millis,
             later: VecDeque::new(),
+            credit: Credit::default(),
         };
         Ok(Opened { bridge, sessions, house })
     }
 
     /// Runs until told to stop and nothing more comes, or until the disk or the spine fails.
     pub fn run(mut self, mut spine: End, stop: &AtomicBool) -> Result<(), BridgeError> {
-        let mut credit = Credit::default();
         loop {
             let first = spine.rx.next_before(Deadline::after(self.patience()))?;
             if first.is_none() && stop.load(Ordering::Relaxed) {
                 self.push.stop();
                 return Ok(());
             }
-            let store = self.store.clone();
-            let mut tx = Transaction::new(&*store, self.clock.now());
-            let idle = first.is_none();
-            let mut waiting = first;
-            while let Some(batch) = waiting {
-                credit.add(&batch);
-                self.apply_batch(&mut tx, batch)?;
-                waiting = if tx.len() < self.commit_max {
-                    spine.rx.next_before(Deadline::after(Duration::ZERO))?
-                } else {
-                    None
-                };
-            }
-            self.handle_time(&mut tx)?;
-            let mut frames = self.commit(tx)?;
-            self.read_later(&*store, &mut frames)?;
-            if !idle {
-                credit.give_back(&mut frames);
-            }
+            let frames = self.turn(first, || spine.rx.next_before(Deadline::after(Duration::ZERO)))?;
             spine.tx.send(frames.into_batches())?;
         }
+    }
+
+    /// One turn: what came first and everything else that waits, which `more` hands out, becomes one batch. What there is
+    /// to say about it is given back once the batch is on disk; after an error there is nothing to say, and no other turn.
+    pub fn turn(
+        &mut self,
+        first: Option<Batch>,
+        mut more: impl FnMut() -> Result<Option<Batch>, SpineError>,
+    ) -> Result<Frames, BridgeError> {
+        let store = self.store.clone();
+        let mut tx = Transaction::new(&*store, self.clock.now());
+        let idle = first.is_none();
+        let mut waiting = first;
+        while let Some(batch) = waiting {
+            self.credit.add(&batch);
+            self.apply_batch(&mut tx, batch)?;
+            waiting = if tx.len() < self.commit_max { more()? } else { None };
+        }
+        self.handle_time(&mut tx)?;
+        let mut frames = self.commit(tx)?;
+        self.read_later(&*store, &mut frames)?;
+        if !idle {
+            self.credit.give_back(&mut frames);
+        }
+        Ok(frames)
     }
 
     /// How long the committer may wait for something to happen.
@@ -209,9 +217,8 @@ impl Bridge {
         let (operations, started) = (tx.len(), Stopwatch::start());
         let frames = tx.commit()?;
         if operations > 0 {
-            self.counters.commits_total.add(1);
-            self.counters.commit_operations_total.add(operations as u64);
-            self.counters.commit_microseconds_total.add(started.micros());
+            self.counters.commit_operations.add(operations as u64);
+            self.counters.commit_seconds.add(started.micros());
         }
         Ok(frames)
     }

@@ -2,17 +2,43 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::histogram::{Histogram, MICROSECONDS};
+
 macro_rules! counters {
     ($($(#[doc = $help:literal])+ $name:ident: $kind:literal),+ $(,)?) => {
-        /// Counters and gauges of the whole process.
+        /// Counters, gauges and histograms of the whole process.
         #[derive(Debug, Default)]
-        pub struct Counters { $($(#[doc = $help])+ pub $name: Count),+ }
+        pub struct Counters {
+            $($(#[doc = $help])+ pub $name: Count,)+
+            /// Operations in one committed batch.
+            pub commit_operations: Histogram<1>,
+            /// Time of one commit with its flush; filled in microseconds.
+            pub commit_seconds: Histogram<MICROSECONDS>,
+            /// Time from the turn that read a publish to its acknowledgement, of those that wait for the disk; filled in
+            /// microseconds. Each edge measures one publish at a time.
+            pub acknowledgement_seconds: Histogram<MICROSECONDS>,
+        }
 
         impl Counters {
             /// All of them in the text format of Prometheus.
             pub fn render(&self) -> String {
                 let mut text = String::new();
                 $(render_one(&mut text, concat!("hubbub_", stringify!($name)), $kind, concat!($($help),+), &self.$name);)+
+                self.commit_operations.render(
+                    &mut text,
+                    "hubbub_commit_operations",
+                    "Operations in one committed batch.",
+                );
+                self.commit_seconds.render(
+                    &mut text,
+                    "hubbub_commit_seconds",
+                    "Time of one commit with its flush to the disk.",
+                );
+                self.acknowledgement_seconds.render(
+                    &mut text,
+                    "hubbub_acknowledgement_seconds",
+                    "Time from the socket to the acknowledgement of a publish that waits for the disk, a sample.",
+                );
                 text
             }
         }
@@ -82,12 +108,6 @@ counters! {
     spine_batches_lost_total: "counter",
     /// Connections closed because the client read too slowly.
     slow_readers_total: "counter",
-    /// Batches that the bridge committed.
-    commits_total: "counter",
-    /// Operations in those batches.
-    commit_operations_total: "counter",
-    /// Microseconds spent in commit and flush.
-    commit_microseconds_total: "counter",
     /// Chat messages stored.
     chat_messages_total: "counter",
     /// Chat messages that were a repeat.

@@ -21,6 +21,8 @@ pub enum Goodbye {
     ShuttingDown,
     /// The server stops, and names another one (`server.redirect`).
     UseAnotherServer,
+    /// The disk is full or fails: nothing more can be acknowledged, so the server ends.
+    StoreFailed,
     /// The client reads so slowly that what waits for it exceeds its bound.
     SlowReader,
     /// An operator, or a change of rights, ended it.
@@ -50,6 +52,8 @@ impl Goodbye {
             Goodbye::TakenOver => Some(0x8e),
             Goodbye::ShuttingDown => Some(0x8b),
             Goodbye::UseAnotherServer => Some(0x9c),
+            // "Implementation specific error".
+            Goodbye::StoreFailed => Some(0x83),
             Goodbye::SlowReader => Some(0x97),
             Goodbye::Administrative => Some(0x98),
             Goodbye::Busy => Some(0x89),
@@ -71,6 +75,7 @@ impl Goodbye {
             Goodbye::TakenOver => "the same client id connected again",
             Goodbye::ShuttingDown => "server shutting down",
             Goodbye::UseAnotherServer => "server shutting down, use the other one",
+            Goodbye::StoreFailed => "the server cannot store messages any more",
             Goodbye::SlowReader => "the client reads too slowly",
             Goodbye::Administrative => "ended by an operator",
             Goodbye::Busy => "the server is busy",
@@ -89,6 +94,7 @@ impl Goodbye {
                 | Goodbye::KeepAlive
                 | Goodbye::ShuttingDown
                 | Goodbye::UseAnotherServer
+                | Goodbye::StoreFailed
                 | Goodbye::SlowReader
                 | Goodbye::Busy
         )

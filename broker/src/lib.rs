@@ -5,6 +5,7 @@ pub mod codec;
 pub mod counters;
 pub mod edge;
 pub mod goodbye;
+pub mod histogram;
 pub mod lane;
 pub mod layers;
 pub mod message;

@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::edge::{self, EdgeParts, Listener, Mail, SysTopics};
+use crate::goodbye::Goodbye;
 use crate::policy::Door;
 use crate::session::RestoredSession;
 use crate::shared::Shared;
@@ -132,11 +133,11 @@ impl Broker {
         Ok(Broker { mail, threads })
     }
 
-    /// Stops accepting, says goodbye to every client, and waits for the edges to end.
-    pub fn stop(self) {
+    /// Stops accepting, says this to every client, and waits for the edges to end.
+    pub fn stop(self, goodbye: Goodbye) {
         for mail in &self.mail {
             // An edge that has ended already needs no mail.
-            let _ = mail.blocking_send(Mail::Stop);
+            let _ = mail.blocking_send(Mail::Stop(goodbye));
         }
         for thread in self.threads {
             if thread.join().is_err() {

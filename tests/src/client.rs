@@ -125,6 +125,20 @@ impl Client {
         receipt
     }
 
+    /// Publishes at QoS 1 and waits for the acknowledgement, or for the hub to end the connection: the reason code of its
+    /// DISCONNECT, if it sent one.
+    pub fn tries_to_publish(&mut self, message: Publish) -> Result<Receipt, Option<u8>> {
+        let id = self.send_publish(message.qos(1));
+        match self.read_packet_unless_publish() {
+            Some(Packet::Ack { kind: ack::PUBACK, id: got, code, props }) if got == id => {
+                Ok(Receipt { code, props })
+            }
+            Some(Packet::Disconnect { code, .. }) => Err(Some(code)),
+            None => Err(None),
+            other => panic!("expected an acknowledgement or the end, got {other:?}"),
+        }
+    }
+
     /// Publishes without waiting; the packet identifier.
     pub fn send_publish(&mut self, mut message: Publish) -> u16 {
         if message.qos > 0 && message.id == 0 {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -24,6 +24,8 @@ pub struct Settings {
     dev: bool,
     rules: Option<String>,
     values: BTreeMap<String, String>,
+    /// Bytes.
+    largest_file: Option<u64>,
 }
 
 /// A running hub. Dropping it kills it, and prints its log if the test is failing.
@@ -52,7 +54,7 @@ impl Settings {
         let mut values: BTreeMap<_, _> = listen.map(|key| (key.to_owned(), "127.0.0.1:0".to_owned())).into();
         let level = "info,hubbub=debug,hubbub_broker=debug,hubbub_bridge=debug";
         values.insert("log.level".into(), level.into());
-        Settings { dev: true, rules: None, values }
+        Settings { dev: true, rules: None, values, largest_file: None }
     }
 
     /// Without `--dev`: users log in with passwords.
@@ -86,6 +88,12 @@ impl Settings {
     /// Whether every user name is believed.
     pub fn is_dev(&self) -> bool {
         self.dev
+    }
+
+    /// The system lets it write no file larger than this: a disk that is full, as far as it can tell.
+    pub fn largest_file(mut self, bytes: u64) -> Settings {
+        self.largest_file = Some(bytes);
+        self
     }
 
     /// Starts a hub in a new folder and waits until it is ready.
@@ -127,7 +135,15 @@ impl Settings {
     }
 
     fn serve(&self, folder: &Path) -> Command {
-        self.command(folder, if self.dev { &["serve", "--dev"] } else { &["serve"] })
+        let serve = self.command(folder, if self.dev { &["serve", "--dev"] } else { &["serve"] });
+        match self.largest_file {
+            None => serve,
+            Some(bytes) => {
+                // `ulimit -f` counts blocks of 512 bytes; who writes more gets an error in place of the signal.
+                let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", bytes / 512);
+                tool::through_a_shell(&script, &serve)
+            }
+        }
     }
 }
 
@@ -233,6 +249,11 @@ impl Hub {
         std::fs::read_to_string(log_of(self.folder.path())).unwrap_or_default()
     }
 
+    /// From the next start on it may write files of any size.
+    pub fn gets_room(&mut self) {
+        self.settings.largest_file = None;
+    }
+
     /// Ends the process as a power cut would, without a goodbye.
     pub fn kill9(&mut self) {
         self.child.kill().expect("a child can be killed");
@@ -262,6 +283,16 @@ impl Hub {
     pub fn restart_with_rules(&mut self, rules: &str) {
         self.settings.rules = Some(rules.into());
         self.restart();
+    }
+
+    /// Starts it again as [`Hub::restart`] does, and kills it so long after that, ready or not.
+    pub fn dies_while_starting(&mut self, after: Duration) {
+        let log = OpenOptions::new().create(true).append(true).open(log_of(self.folder.path())).unwrap();
+        let mut command = self.settings.serve(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.child = command.spawn().expect("it started before");
+        thread::sleep(after);
+        self.kill9();
     }
 
     /// Asks it to stop (SIGTERM) without waiting.

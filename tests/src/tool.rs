@@ -153,6 +153,22 @@ pub fn succeeds(command: &mut Command) -> String {
     ended.stdout
 }
 
+/// The same program with the same arguments, environment and folder, which this script starts as `"$0" "$@"`.
+pub fn through_a_shell(script: &str, program: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(script).arg(program.get_program()).args(program.get_args());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    if let Some(folder) = program.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    shell
+}
+
 /// Asks until the answer is yes.
 ///
 /// # Panics

@@ -117,8 +117,12 @@ fn owned(pair: ::fjall::Guard) -> Result<Pair, StoreError> {
     pair.into_inner().map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(failed)
 }
 
+/// fjall shows an error of the system in the form for programmers; an operator needs "No space left on device".
 fn failed(error: ::fjall::Error) -> StoreError {
-    StoreError::Failed(error.to_string())
+    StoreError::Failed(match error {
+        ::fjall::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    })
 }
 
 fn unreadable(path: &Path, error: &::fjall::Error) -> StoreError {

@@ -67,7 +67,17 @@ pub(super) fn check(store: &dyn Store, path: &Path, engine: Engine) -> Result<()
     }
     version::check(store, path)?;
     let text = format!("hubbub data folder, format {FORMAT_VERSION}\nengine {}\n", engine.name());
-    std::fs::write(&marker, text).map_err(|error| unusable(path, format!("{MARKER}: {error}")))
+    write_whole(&marker, &text).map_err(|error| unusable(path, format!("{MARKER}: {error}")))
+}
+
+/// All or nothing, and nothing if it is there already: a full disk, or a crash, must not leave a marker that is empty.
+fn write_whole(file: &Path, text: &str) -> std::io::Result<()> {
+    if std::fs::read_to_string(file).is_ok_and(|present| present == text) {
+        return Ok(());
+    }
+    let unfinished = file.with_extension("new");
+    std::fs::write(&unfinished, text)?;
+    std::fs::rename(unfinished, file)
 }
 
 fn unusable(path: &Path, error: impl std::fmt::Display) -> StoreError {

@@ -233,6 +233,20 @@ mod tests {
     }
 
     #[test]
+    fn a_marker_that_is_right_is_not_written_again() {
+        for engine in ON_DISK {
+            let home = tempfile::tempdir().unwrap();
+            let settings = settings(engine, home.path());
+            open(&settings).unwrap();
+            // As on a full disk: a marker that is made anew would be lost.
+            std::fs::create_dir(home.path().join("hubbub-format.new")).unwrap();
+            open(&settings).unwrap();
+            let marker = std::fs::read_to_string(home.path().join("hubbub-format")).unwrap();
+            assert!(marker.contains(engine.name()), "{marker}");
+        }
+    }
+
+    #[test]
     fn a_path_that_is_a_file_is_refused_with_a_sentence() {
         for engine in ON_DISK {
             let home = tempfile::tempdir().unwrap();

@@ -546,13 +546,13 @@ impl Edge {
         }
     }
 
-    /// The server stops: everybody hears it.
-    pub(super) fn end_all(&mut self) {
+    /// The server stops: everybody hears why.
+    pub(super) fn end_all(&mut self, goodbye: Goodbye) {
         self.stopping = true;
         let slots: Vec<u32> = self.slots.iter().map(|(slot, _)| slot as u32).collect();
-        let goodbye = match self.shared.settings.redirect {
-            Some(_) => Goodbye::UseAnotherServer,
-            None => Goodbye::ShuttingDown,
+        let goodbye = match (goodbye, &self.shared.settings.redirect) {
+            (Goodbye::ShuttingDown, Some(_)) => Goodbye::UseAnotherServer,
+            _ => goodbye,
         };
         slots.into_iter().for_each(|slot| self.end(slot, goodbye));
     }
@@ -566,7 +566,11 @@ fn ending(goodbye: Goodbye) -> Ending {
             Ending::Lost
         }
         // The client did not choose to go, and will be back if it can.
-        Goodbye::ShuttingDown | Goodbye::UseAnotherServer | Goodbye::Busy | Goodbye::Internal => Ending::Lost,
+        Goodbye::ShuttingDown
+        | Goodbye::UseAnotherServer
+        | Goodbye::StoreFailed
+        | Goodbye::Busy
+        | Goodbye::Internal => Ending::Lost,
         Goodbye::Malformed(..)
         | Goodbye::ReceiveMaximum
         | Goodbye::AnswerTooLarge

@@ -10,6 +10,7 @@ mod lifecycle;
 mod link;
 mod publish;
 mod run;
+mod sample;
 mod share;
 mod spine_in;
 mod subscribe;
@@ -49,6 +50,7 @@ pub use sys::SysTopics;
 use authenticate::Check;
 use link::{Link, Next};
 use publish::Waiter;
+use sample::Sample;
 
 /// Packets of one socket in one turn, so that a busy client cannot freeze the others.
 const MAX_PACKETS_A_TURN: usize = 1000;
@@ -81,6 +83,7 @@ pub(crate) struct Edge {
     resume: Rc<Notify>,
     /// Messages of authentications on their way to the policy.
     checks: Vec<Check>,
+    sample: Sample,
     fatal: Option<SpineError>,
     tally: Tally,
     /// On one edge, which speaks for the server.
@@ -356,6 +359,7 @@ impl Edge {
     }
 
     fn tell_bridge(&mut self, head: &ToBridge, message: Option<&Message>) {
+        self.sample.begin(head);
         let before = self.batches.bridge.len();
         lane::put(&mut self.batches.bridge, head, message);
         self.batches.sent += (self.batches.bridge.len() - before) as u64;

@@ -13,8 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 
+use super::sample::Sample;
 use super::sys::SysTopics;
 use super::{Arrival, Batches, Edge, Turn, authenticate, handshake};
+use crate::goodbye::Goodbye;
 use crate::policy::Door;
 use crate::routes::Route;
 use crate::session::RestoredSession;
@@ -44,8 +46,8 @@ pub struct Listener {
 pub enum Mail {
     /// A client whose home this edge is.
     Arrival(Box<Arrival>),
-    /// Stop accepting, say goodbye to everybody, flush, and end.
-    Stop,
+    /// Stop accepting, say this to everybody, flush, and end.
+    Stop(Goodbye),
 }
 
 /// All that an edge is made of.
@@ -95,18 +97,19 @@ async fn live(parts: EdgeParts) -> Result<(), SpineError> {
     spawn_local(tick(edge.clone()));
     let spine = spawn_local(read_spine(edge.clone(), spine.rx));
     tokio::pin!(spine);
-    loop {
+    let goodbye = loop {
         tokio::select! {
             mail = mail.recv() => match mail {
                 Some(Mail::Arrival(arrival)) => drop(spawn_local(adopt(edge.clone(), *arrival))),
-                Some(Mail::Stop) | None => break,
+                Some(Mail::Stop(goodbye)) => break goodbye,
+                None => break Goodbye::ShuttingDown,
             },
             ended = &mut spine => return ended.unwrap_or(Err(SpineError::Dead)),
             () = dead.notified() => return Err(edge.borrow_mut().fatal.take().unwrap_or(SpineError::Dead)),
         }
-    }
+    };
     tasks.shutdown().await;
-    edge.borrow_mut().end_all();
+    edge.borrow_mut().end_all(goodbye);
     // What the last sessions said still has to reach the bridge.
     edge.borrow_mut().send_batches();
     tokio::time::sleep(TICK).await;
@@ -303,6 +306,7 @@ impl Edge {
             flush: Rc::new(Notify::new()),
             resume: Rc::new(Notify::new()),
             checks: Vec::new(),
+            sample: Sample::default(),
             fatal: None,
             tally: Tally::default(),
             sys: sys.map(Box::new),

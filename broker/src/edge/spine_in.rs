@@ -21,6 +21,7 @@ impl Edge {
             tracing::warn!(sender = batch.sender, batches = batch.lost, "gap on the spine");
             if batch.sender == BRIDGE {
                 self.all_behind();
+                self.sample.give_up();
             }
         }
         let mut frames = batch.frames;
@@ -50,6 +51,9 @@ impl Edge {
                 self.answered(slot, |session, now, wire| session.entry(from, entry, fetched, now, wire));
             }
             (ToEdge::Done { at, token, code, reason, user }, _) => {
+                if let Some(micros) = self.sample.end(at, token) {
+                    self.shared.counters.acknowledgement_seconds.add(micros);
+                }
                 let Some(slot) = self.slot_at(at) else { return };
                 self.done(slot, token, Outcome { code, reason, user, stored: true });
                 self.after_suback(slot, token);

@@ -79,6 +79,24 @@ pub(super) struct Outbound {
     waiting_bytes: usize,
     queue: Option<Box<Reader>>,
     inbox: Option<Box<Reader>>,
+    may_repeat: MayRepeat,
+}
+
+/// Stored messages below these positions may have been sent before the server was started: nobody remembers, so they are
+/// sent with DUP (§3.3.1.1, "might be re-delivery").
+#[derive(Debug, Default)]
+struct MayRepeat {
+    queue: u64,
+    inbox: u64,
+}
+
+/// Before the first pages have told where it ends.
+const ALL: u64 = u64::MAX;
+
+impl MayRepeat {
+    fn of(&mut self, source: Source) -> &mut u64 {
+        if source == Source::Queue { &mut self.queue } else { &mut self.inbox }
+    }
 }
 
 /// What one connection takes.
@@ -314,7 +332,7 @@ impl Outbound {
                 continue;
             }
             self.last_id = packet_id;
-            if !self.send(packet_id, next, None, now, wire) {
+            if !self.send(packet_id, next, None, false, now, wire) {
                 settle(loan, wire);
             }
         }
@@ -339,12 +357,13 @@ impl Outbound {
             let Entry { message, qos, retain, ids, .. } = entry;
             let parcel = Parcel { message, qos, retain, ids, search: None };
             let skip = mine || parcel.message.is_expired(now);
+            let dup = position < *self.may_repeat.of(source);
             if packet_id >= FIRST_FREE_ID {
                 self.last_id = packet_id;
             }
             // What is not sent counts as taken: it is the sender's own, has expired, is not for them any more, or is larger
             // than the client takes.
-            if skip || !self.send(packet_id, parcel, Some((source, position)), now, wire) {
+            if skip || !self.send(packet_id, parcel, Some((source, position)), dup, now, wire) {
                 reader.taken(position, wire);
             }
         }
@@ -357,10 +376,11 @@ impl Outbound {
         packet_id: u16,
         parcel: Parcel,
         stored: Option<(Source, u64)>,
+        dup: bool,
         now: Millis,
         wire: &mut Wire<'_>,
     ) -> bool {
-        let sent = self.write_parcel(&parcel, packet_id, false, now, wire);
+        let sent = self.write_parcel(&parcel, packet_id, dup && parcel.qos != QoS::AtMostOnce, now, wire);
         if sent && parcel.qos != QoS::AtMostOnce {
             let parcel = (self.keep || parcel.search.is_some()).then_some(parcel);
             self.fly(InFlight { packet_id, stage: Stage::Sent, stored, parcel });
@@ -440,11 +460,12 @@ impl Outbound {
         self.last_id = FIRST_FREE_ID + (somewhere % Millis::from(FIRST_FREE_ID)) as u16;
     }
 
-    /// Packet identifiers that stood on disk between PUBREC and PUBCOMP.
+    /// The session is of an earlier run: packet identifiers that stood on disk between PUBREC and PUBCOMP.
     pub(super) fn restore_released(&mut self, packet_ids: impl IntoIterator<Item = u16>) {
         let flight =
             |packet_id| InFlight { packet_id, stage: Stage::Released, stored: LEFT_OVER, parcel: None };
         self.in_flight.extend(packet_ids.into_iter().map(flight));
+        self.may_repeat = MayRepeat { queue: ALL, inbox: ALL };
     }
 
     fn taken(&mut self, stored: Option<(Source, u64)>, wire: &mut Wire<'_>) {
@@ -495,8 +516,11 @@ impl Outbound {
     }
 
     pub(super) fn page(&mut self, source: Source, number: u32, next: u64, more: bool) {
-        if let Some(reader) = self.reader_if(source, number) {
-            reader.page(next, more);
+        let Some(reader) = self.reader_if(source, number) else { return };
+        reader.page(next, more);
+        let may_repeat = self.may_repeat.of(source);
+        if !more && *may_repeat == ALL {
+            *may_repeat = next;
         }
     }
 

@@ -86,7 +86,8 @@ pub fn run(target: &Target, plan: &Plan, load: &LoadArgs, qos: u8) -> Result<()>
     Ok(())
 }
 
-fn check_payload(plan: &Plan, load: &LoadArgs) -> Result<()> {
+/// Fails for payloads in which no stamp has room.
+pub fn check_payload(plan: &Plan, load: &LoadArgs) -> Result<()> {
     let shortest = plan.form.stamp_form().length();
     if (load.payload as usize) < shortest {
         bail!("--payload {}: the shortest that can be measured here is {shortest} bytes", load.payload);
@@ -94,7 +95,8 @@ fn check_payload(plan: &Plan, load: &LoadArgs) -> Result<()> {
     Ok(())
 }
 
-fn rules(target: &Target, plan: &Plan, load: &LoadArgs, qos: u8, start_ns: u64) -> Rules {
+/// The rules of a load that begins now.
+pub fn rules(target: &Target, plan: &Plan, load: &LoadArgs, qos: u8, start_ns: u64) -> Rules {
     let pace = match load.rate {
         0 => Pace::Window,
         rate => Pace::Rate { gap_ns: 1e9 / f64::from(rate), start_ns },
@@ -111,7 +113,8 @@ fn rules(target: &Target, plan: &Plan, load: &LoadArgs, qos: u8, start_ns: u64) 
     }
 }
 
-fn drive(swarm: &mut Swarm, traffic: &mut Traffic, time: Duration) -> Result<()> {
+/// Keeps the traffic going for some time.
+pub fn drive(swarm: &mut Swarm, traffic: &mut Traffic, time: Duration) -> Result<()> {
     let end_ns = swarm.links.now_ns() + time.as_nanos() as u64;
     let longest_wait = if traffic.is_paced() { Duration::from_millis(1) } else { LOOP_WAIT };
     let mut stall_check_ns = 0;
@@ -137,7 +140,7 @@ fn drive(swarm: &mut Swarm, traffic: &mut Traffic, time: Duration) -> Result<()>
 }
 
 /// Waits for what is under way, and a little longer for duplicates.
-fn drain(swarm: &mut Swarm, traffic: &mut Traffic, patience: Duration) -> Result<()> {
+pub fn drain(swarm: &mut Swarm, traffic: &mut Traffic, patience: Duration) -> Result<()> {
     let began_ns = swarm.links.now_ns();
     loop {
         swarm.turn(traffic, Duration::from_millis(20))?;

@@ -18,6 +18,7 @@ mod process;
 mod publisher;
 mod report;
 mod scenarios;
+mod soak;
 mod stamp;
 mod swarm;
 mod target;
@@ -53,11 +54,13 @@ enum Scenario {
     Peruser(peruser::PeruserArgs),
     /// Direct messages at QoS 1 between users of a hubbub, stored before they are acknowledged
     Chat(scenarios::ChatArgs),
+    /// Direct messages at a steady rate for a long time: latency, memory and disk over time, every message counted
+    Soak(soak::SoakArgs),
 }
 
 /// Runs one scenario on this thread and prints its report on standard output.
 ///
-/// Fails when the broker cannot be reached or refuses a client; losses are reported, not failures.
+/// Fails when the broker cannot be reached or refuses a client; losses are reported, and fail a soak only.
 pub fn run(args: BenchArgs) -> anyhow::Result<()> {
     match args.scenario {
         Scenario::P2p(args) => scenarios::pairs(&args),
@@ -66,5 +69,6 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         Scenario::Connect(args) => connect::run(&args),
         Scenario::Peruser(args) => peruser::run(&args),
         Scenario::Chat(args) => scenarios::chat(&args),
+        Scenario::Soak(args) => soak::run(&args),
     }
 }

@@ -143,7 +143,8 @@ pub fn chat(args: &ChatArgs) -> Result<()> {
     load::run(&target, &chat_plan(&target, args.pairs as usize, args.one_way), &args.load, 1)
 }
 
-fn chat_plan(target: &Target, pairs: usize, one_way: bool) -> Plan {
+/// Everybody of these pairs writes to the other one, or only the first.
+pub fn chat_plan(target: &Target, pairs: usize, one_way: bool) -> Plan {
     let users = 2 * pairs;
     let writers: Vec<usize> = (0..users).step_by(if one_way { 2 } else { 1 }).collect();
     let mut ears = vec![Ear::Nobody; users];

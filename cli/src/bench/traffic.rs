@@ -140,6 +140,11 @@ impl Traffic {
         sums
     }
 
+    /// Messages sent so far.
+    pub fn sent(&self) -> u64 {
+        self.publishers.iter().map(|publisher| publisher.sent).sum()
+    }
+
     /// Publishes are paced by a clock, so the loop must not sleep long.
     pub fn is_paced(&self) -> bool {
         matches!(self.rules.pace, Pace::Rate { .. })

@@ -19,6 +19,7 @@ use hubbub_bridge::bridge::{Bridge, BridgeError, Opened};
 use hubbub_bridge::store;
 use hubbub_broker::clock::Clock;
 use hubbub_broker::counters::Counters;
+use hubbub_broker::goodbye::Goodbye;
 use hubbub_broker::policy::Door;
 use hubbub_broker::retained::Retained;
 use hubbub_broker::server::{Broker, Doors};
@@ -55,6 +56,9 @@ const EXAMPLES: &str = "
     hubbub serve --config /etc/hubbub.toml
     hubbub serve --set store.path=/var/lib/hubbub --set log.format=json";
 
+/// How long clients may take to be told that the server cannot go on.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected SECTION.KEY=VALUE")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
@@ -66,6 +70,8 @@ enum Event {
     Stop(&'static str),
     /// It cannot go on.
     Died(String),
+    /// The disk does not take what has to be stored.
+    StoreFailed(String),
 }
 
 /// Serves.
@@ -75,7 +81,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     let house = Running::build(&config)?;
     house.announce(&config)?;
     let event = house.wait()?;
-    house.drain(event, config.server.grace)
+    house.drain(event, &config)
 }
 
 fn configure(args: ServeArgs) -> anyhow::Result<Config> {
@@ -203,27 +209,44 @@ impl Running {
         Ok(out.flush()?)
     }
 
+    /// Crash-only: what was acknowledged is on disk, and threads that are stuck cannot be joined. Those that are not tell
+    /// their clients.
+    fn crash(self, why: &str, goodbye: Goodbye, advice: &str) -> ! {
+        tracing::error!(why, "the server cannot go on");
+        self.token.remove();
+        let (told, ended) = mpsc::channel();
+        let broker = self.broker;
+        std::thread::spawn(move || {
+            broker.stop(goodbye);
+            // Nobody waits any more if it took too long.
+            let _ = told.send(());
+        });
+        let _ = ended.recv_timeout(FAREWELL);
+        eprintln!("hubbub: {why}; {advice}: nothing acknowledged is lost");
+        std::process::exit(Exit::Failed as i32);
+    }
+
     fn wait(&self) -> anyhow::Result<Event> {
         self.events.recv().context("every part of the server is gone")
     }
 
     /// Listeners, then sessions, then the bridge; whatever has not ended within the grace time is left behind.
-    fn drain(self, event: Event, grace: Duration) -> anyhow::Result<()> {
+    fn drain(self, event: Event, config: &Config) -> anyhow::Result<()> {
+        let grace = config.server.grace;
         let why = match event {
             Event::Stop(why) => why,
-            Event::Died(why) => {
-                tracing::error!(why, "the server cannot go on");
-                self.token.remove();
-                // Crash-only: what was acknowledged is on disk, and threads that are stuck cannot be joined.
-                eprintln!("hubbub: {why}; start it again: nothing acknowledged is lost");
-                std::process::exit(Exit::Failed as i32);
+            Event::Died(why) => self.crash(&why, Goodbye::Internal, "start it again"),
+            Event::StoreFailed(why) => {
+                let folder = config.store.path.display();
+                let advice = format!("see that the disk of {folder} has room and works, then start it again");
+                self.crash(&why, Goodbye::StoreFailed, &advice)
             }
         };
         tracing::info!(why, grace_ms = grace.as_millis() as u64, "stopping");
         let (done, ended) = mpsc::channel();
         let Running { broker, bridge, bridge_stop, watchdog_stop, runtime, token, .. } = self;
         std::thread::spawn(move || {
-            broker.stop();
+            broker.stop(Goodbye::ShuttingDown);
             bridge_stop.store(true, Ordering::Relaxed);
             let clean = bridge.join().unwrap_or(false);
             drop(watchdog_stop);
@@ -238,6 +261,14 @@ impl Running {
             Ok(false) => Err(Failure::new(Exit::Failed, "the bridge did not end well").into()),
             Err(_) => Err(Failure::new(Exit::Failed, "not everything ended within server.grace").into()),
         }
+    }
+}
+
+/// What to tell the server's own thread about the end of the bridge.
+fn event_of(error: &BridgeError) -> Event {
+    match error {
+        BridgeError::Store(_) => Event::StoreFailed(error.to_string()),
+        _ => Event::Died(error.to_string()),
     }
 }
 
@@ -257,7 +288,7 @@ fn run_bridge(
         if let Err(error) = &ended {
             tracing::error!(%error, "the bridge cannot go on");
             // Nobody listens any more while the server stops.
-            let _ = died.send(Event::Died(error.to_string()));
+            let _ = died.send(event_of(error));
         }
         ended.is_ok()
     };

@@ -25,6 +25,22 @@ fn healthz_is_a_real_round_trip_and_metrics_are_text() {
 }
 
 #[test]
+fn metrics_tell_batches_flushes_and_the_time_to_the_acknowledgement() {
+    let hub = Hub::start();
+    hub.person("alice").arrives().says("bob", "hi");
+    let text = hub.get("/metrics").text();
+    for name in ["hubbub_commit_operations", "hubbub_commit_seconds", "hubbub_acknowledgement_seconds"] {
+        let value = |of: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}{of} ")));
+            line.and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("{name}{of}: {text}"))
+        };
+        assert!(text.contains(&format!("# TYPE {name} histogram\n")), "{text}");
+        assert!(value("_count") >= 1.0 && value("_sum") > 0.0, "{name}: {text}");
+        assert_eq!(value("_bucket{le=\"+Inf\"}"), value("_count"), "{name}");
+    }
+}
+
+#[test]
 fn sigterm_says_goodbye_to_everybody_and_ends_with_0() {
     let mut hub = Hub::start();
     let mut new = hub.person("alice").connects();
