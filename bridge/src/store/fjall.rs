@@ -19,6 +19,8 @@ const MEMTABLE_LEAST: u64 = 2 * 1024 * 1024;
 /// Bytes of journals that may be kept for data that is not in a table yet: the least that fjall allows.
 const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Threads that write tables and merge them: while one merges, what was collected in memory can still leave it.
+const WORKERS: usize = 2;
 /// Bytes of the unit in which Unix counts what a file has been allotted.
 const BLOCK: u64 = 512;
 
@@ -37,7 +39,7 @@ impl FjallStore {
             .cache_size(cache_bytes)
             .max_journaling_size(JOURNAL_BYTES)
             .manual_journal_persist(true)
-            .worker_threads(1);
+            .worker_threads(WORKERS);
         let opening = || {
             let db = builder.open()?;
             let records = db.keyspace(KEYSPACE, || options(cache_bytes))?;

@@ -13,7 +13,7 @@ use crate::stage::{acknowledged, batch, is_kept, open, turn};
 #[test]
 fn without_a_fault_everything_is_answered() {
     // Publishes, SUBSCRIBE, UNSUBSCRIBE and PUBREL.
-    assert_eq!(runs(None, one_by_one()), (11 + 3, false));
+    assert_eq!(runs(None, one_by_one()), (13 + 3, false));
     assert_eq!(runs(None, all_at_once()), (8 + 1, false));
 }
 

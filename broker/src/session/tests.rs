@@ -281,9 +281,9 @@ fn an_identifier_that_an_earlier_run_left_is_not_used_before_its_pubcomp() {
     for position in [0x7fff + 4, 0x7fff + 5] {
         desk.entry(Source::Queue, position, ExactlyOnce, true);
     }
-    assert_eq!(desk.heard(), [(0x34, 5)], "the one behind it would have the identifier 6");
+    assert_eq!(desk.heard(), [(0x3c, 5)], "the one behind it would have the identifier 6");
     desk.ack(Packet::PubComp, 6);
-    assert_eq!(desk.heard(), [(0x34, 6)]);
+    assert_eq!(desk.heard(), [(0x3c, 6)]);
 }
 
 #[test]

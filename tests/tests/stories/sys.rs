@@ -162,9 +162,9 @@ fn nothing_of_it_is_queued_or_stored() {
     root.subscribe("$SYS/broker/uptime", 0);
     root.receives();
     root.receives();
-    let commits = metric(&hub, "commits_total");
+    let commits = metric(&hub, "commit_seconds_count");
     root.receives();
-    assert_eq!(metric(&hub, "commits_total"), commits, "while time was told");
+    assert_eq!(metric(&hub, "commit_seconds_count"), commits, "while time was told");
     assert_eq!(metric(&hub, "queued_messages_total"), 0);
 }
 
