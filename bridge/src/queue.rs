@@ -324,7 +324,7 @@ impl Queues {
         session.waiting += 1;
         self.counters.queued_messages_total.add(1);
         let key = keys::queue_head(client);
-        let position = tx.number(&key)? + 1;
+        let position = tx.next_number(&key)?;
         tx.put_number(key, position);
         let mut entry = BytesMut::new();
         lane::put(&mut entry, &head, Some(message));
@@ -401,7 +401,7 @@ pub fn page(
         let position =
             keys::Fields::of(&key).and_then(|mut fields| fields.text().and_then(|_| fields.number()));
         let Some(position) = position else { continue };
-        next = position + 1;
+        next = position.saturating_add(1);
         match lane::take::<QueuedHead>(&mut Bytes::from(value)) {
             Ok(Some((head, Some(message)))) => {
                 frames.put(Lane::Edge(at.edge), &entry_head(at, position, true, &head), Some(&message));
@@ -411,8 +411,7 @@ pub fn page(
     }
     if !more {
         // What was acknowledged is gone from disk; the next one to come follows on the head.
-        let head = Transaction::new(store, 0).number(&keys::queue_head(client))?;
-        next = next.max(head + 1);
+        next = next.max(Transaction::new(store, 0).next_number(&keys::queue_head(client))?);
     }
     frames.put(Lane::Edge(at.edge), &ToEdge::Page { at, source: Source::Queue, next, more }, None);
     Ok(())

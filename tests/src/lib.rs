@@ -18,6 +18,7 @@
 
 pub mod binary;
 pub mod client;
+pub mod fuzz;
 pub mod http;
 pub mod hub;
 pub mod person;

@@ -19,6 +19,9 @@ use crate::message::Message;
 /// messages take the upper half.
 const FIRST_FREE_ID: u16 = 0x8000;
 
+/// Stands for the position of what was restored without one; positions begin at 1.
+const UNKNOWN: u64 = 0;
+
 /// What became of a message for this client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivered {
@@ -127,6 +130,8 @@ impl Outbound {
         self.queue = None;
         self.inbox = None;
         self.keep = lives_on;
+        // Answers of the bridge still come: without a connection nothing counts as sent.
+        self.window = 0;
         if !lives_on {
             self.in_flight.clear();
             self.waiting.clear();
@@ -295,7 +300,7 @@ impl Outbound {
             let packet_id = match source {
                 _ if !tracked || mine => Some(0),
                 _ if self.is_full() => None,
-                Source::Queue => reader.packet_id(),
+                Source::Queue => reader.packet_id().filter(|packet_id| !self.is_restored(*packet_id)),
                 Source::Inbox => self.free_id(),
             };
             let Some(packet_id) = packet_id else { break };
@@ -315,6 +320,12 @@ impl Outbound {
         }
         reader.want_more(wire);
         *self.reader_mut(source) = Some(reader);
+    }
+
+    /// Whether an identifier stood on disk between PUBREC and PUBCOMP: its position is not known, so no reader knows of it.
+    fn is_restored(&self, packet_id: u16) -> bool {
+        let restored = Some((Source::Queue, UNKNOWN));
+        self.in_flight.iter().any(|flight| flight.packet_id == packet_id && flight.stored == restored)
     }
 
     fn send(
@@ -390,7 +401,7 @@ impl Outbound {
         let flight = |packet_id| InFlight {
             packet_id,
             stage: Stage::Released,
-            stored: Some((Source::Queue, 0)),
+            stored: Some((Source::Queue, UNKNOWN)),
             parcel: None,
         };
         self.in_flight.extend(packet_ids.into_iter().map(flight));
