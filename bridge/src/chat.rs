@@ -109,7 +109,7 @@ impl Chat {
     fn known(&self, tx: &Transaction<'_>, user: &str, cmid: &str) -> Result<Option<Answer>, StoreError> {
         let known: Option<Answer> = tx.record(&keys::dedupe(user, cmid))?;
         let window = self.rules.dedupe_window.as_millis() as Millis;
-        Ok(known.filter(|answer| answer.ts + window > tx.now))
+        Ok(known.filter(|answer| answer.ts.saturating_add(window) > tx.now))
     }
 
     fn store(
@@ -121,7 +121,7 @@ impl Chat {
         cmid: Option<&str>,
     ) -> Result<Answer, StoreError> {
         let head = keys::conversation(cid);
-        let seq = tx.number(&head)? + 1;
+        let seq = tx.next_number(&head)?;
         let mid = ulid::Ulid::from_parts(tx.now, ulid::Ulid::new().random()).to_string();
         let envelope = Envelope {
             cid,
@@ -157,7 +157,7 @@ pub fn forget_answer(
 ) -> Result<(), StoreError> {
     let key = keys::dedupe(user, cmid);
     let answer: Option<Answer> = tx.record(&key)?;
-    if answer.is_none_or(|answer| answer.ts + window <= tx.now) {
+    if answer.is_none_or(|answer| answer.ts.saturating_add(window) <= tx.now) {
         tx.delete(key);
     }
     Ok(())

@@ -54,7 +54,7 @@ impl Inboxes {
         entry: &InboxEntry,
     ) -> Result<u64, StoreError> {
         let head = keys::inbox_head(user);
-        let n = tx.number(&head)? + 1;
+        let n = tx.next_number(&head)?;
         tx.put_number(head, n);
         tx.put_record(keys::inbox(user, n), entry);
         if n > self.max {
@@ -89,17 +89,17 @@ impl Inboxes {
         let reader = Reader { at, client: device.client.clone() };
         self.readers.entry(device.user.clone()).or_default().push(reader);
         if qos == QoS::AtMostOnce {
-            return Ok(tx.number(&keys::inbox_head(&device.user))? + 1);
+            return tx.next_number(&keys::inbox_head(&device.user));
         }
         let cursor = keys::cursor(&device.user, &device.client);
         if !persistent {
-            return Ok(tx.number(&keys::taken(&device.user))? + 1);
+            return tx.next_number(&keys::taken(&device.user));
         }
         if tx.get(&cursor)?.is_none() {
             let taken = tx.number(&keys::taken(&device.user))?;
             tx.put_number(cursor.clone(), taken);
         }
-        Ok(tx.number(&cursor)? + 1)
+        tx.next_number(&cursor)
     }
 
     /// A device reads no longer.
@@ -157,7 +157,7 @@ pub fn page(
             break;
         }
         let Some(n) = position(&key) else { continue };
-        next = n + 1;
+        next = n.saturating_add(1);
         let Ok(entry) = postcard::from_bytes::<InboxEntry>(&value) else {
             tracing::error!(user, n, "inbox entry unreadable");
             continue;
@@ -178,8 +178,8 @@ pub fn page(
 
 /// How many entries behind `taken` are of others: what a badge shows. Counted up to `most`.
 pub fn unread(store: &dyn Store, user: &str, most: usize) -> Result<u64, StoreError> {
-    let taken = Transaction::new(store, 0).number(&keys::taken(user))?;
-    let found = store.scan(keys::inbox_of(user, taken + 1..=u64::MAX), Order::Forward, most)?;
+    let from = Transaction::new(store, 0).next_number(&keys::taken(user))?;
+    let found = store.scan(keys::inbox_of(user, from..=u64::MAX), Order::Forward, most)?;
     let of_others =
         |value: &[u8]| postcard::from_bytes::<InboxEntry>(value).is_ok_and(|entry| entry.from != user);
     Ok(found.iter().filter(|(_, value)| of_others(value)).count() as u64)

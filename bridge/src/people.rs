@@ -34,7 +34,7 @@ impl People {
         if !settings.enabled {
             return Ok(People { presence: None, kinds: HashMap::default() });
         }
-        let epoch = Transaction::new(store, now).number(&keys::epoch())? + 1;
+        let epoch = Transaction::new(store, now).next_number(&keys::epoch())?;
         let mut batch = Batch::new();
         batch.put(keys::epoch(), epoch.to_be_bytes());
         store.commit(batch)?;

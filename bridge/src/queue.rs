@@ -383,7 +383,7 @@ impl Queues {
         session.waiting += 1;
         self.counters.queued_messages_total.add(1);
         let key = keys::queue_head(client);
-        let position = tx.number(&key)? + 1;
+        let position = tx.next_number(&key)?;
         tx.put_number(key, position);
         let mut entry = BytesMut::new();
         match share {
@@ -513,7 +513,7 @@ pub fn page(
             break;
         }
         let Some(position) = position_of(&key) else { continue };
-        next = position + 1;
+        next = position.saturating_add(1);
         match lane::take::<QueuedHead>(&mut Bytes::from(value)) {
             Ok(Some((head, Some(message)))) => {
                 frames.put(Lane::Edge(at.edge), &entry_head(at, position, true, &head), Some(&message));
@@ -523,8 +523,7 @@ pub fn page(
     }
     if !more {
         // What was acknowledged is gone from disk; the next one to come follows on the head.
-        let head = Transaction::new(store, 0).number(&keys::queue_head(client))?;
-        next = next.max(head + 1);
+        next = next.max(Transaction::new(store, 0).next_number(&keys::queue_head(client))?);
     }
     frames.put(Lane::Edge(at.edge), &ToEdge::Page { at, source: Source::Queue, next, more }, None);
     Ok(())

@@ -66,6 +66,11 @@ impl<'a> Transaction<'a> {
         Ok(value.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes))
     }
 
+    /// The number behind it. A damaged disk may hold the last one there is; nothing comes behind that.
+    pub fn next_number(&self, key: &[u8]) -> Result<u64, StoreError> {
+        Ok(self.number(key)?.saturating_add(1))
+    }
+
     /// A record in postcard; nothing if there is none or it cannot be read.
     pub fn record<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
         Ok(self.get(key)?.and_then(|bytes| postcard::from_bytes(&bytes).ok()))

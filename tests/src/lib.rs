@@ -22,6 +22,7 @@
 pub mod binary;
 pub mod certificates;
 pub mod client;
+pub mod fuzz;
 pub mod http;
 pub mod hub;
 pub mod person;

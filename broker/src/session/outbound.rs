@@ -159,6 +159,8 @@ impl Outbound {
     pub(super) fn suspend(&mut self) {
         self.queue = None;
         self.inbox = None;
+        // Answers of the bridge still come: without a connection nothing counts as sent.
+        self.window = 0;
     }
 
     pub(super) fn end(&mut self) -> Left {

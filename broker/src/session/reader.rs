@@ -63,7 +63,7 @@ impl Reader {
             self.more = true;
             return;
         }
-        self.expected = entry.position + 1;
+        self.expected = entry.position.saturating_add(1);
         if !self.handed_out.contains_key(&entry.position) {
             let qos = entry.qos.min(self.qos);
             self.buffered.push_back(Entry { qos, ..entry });

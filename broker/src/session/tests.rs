@@ -525,6 +525,23 @@ fn a_full_out_buffer_holds_back_what_is_owed_until_it_is_drained() {
 }
 
 #[test]
+fn what_waits_is_not_sent_while_nobody_is_connected() {
+    let limits = SessionLimits { out_bytes: 3, ..LIMITS };
+    let session = Session::new(device(), &connect(Version::V311), 100, limits, 0);
+    let mut desk = Desk { session, out: OutBuffer::default(), commands: Vec::new(), now: 0 };
+    desk.deliver("one", AtLeastOnce);
+    assert_eq!(desk.deliver("two", AtLeastOnce), Delivered::Waits, "the out buffer is full");
+    assert_eq!(desk.heard(), [(0x32, 0x8000)]);
+    desk.session.suspend();
+    desk.done(1, Outcome::ok());
+    assert_eq!(desk.heard(), [], "an answer of the bridge comes when the client has gone");
+    desk.act(|session, wire| session.resume(&connect(Version::V311), 100, 0, wire));
+    assert_eq!(desk.heard(), [(0x3a, 0x8000)]);
+    desk.act(|session, wire| session.drained(0, wire));
+    assert_eq!(desk.heard(), [(0x32, 0x8001)], "sent for the first time, so without DUP");
+}
+
+#[test]
 fn ten_thousand_reconnects_are_a_loop() {
     let mut desk = desk(Version::V311, 100);
     desk.session.attach(Source::Queue, AtLeastOnce);
