@@ -199,6 +199,13 @@ impl House {
         self.admins.iter().any(|admin| *admin == *who.device.user)
     }
 
+    /// Topics that begin with `$` are for the use of the server (§4.7.2). It uses `$SYS` and `$share`; others may be opened
+    /// by a rule that names them, for no wildcard of a rule matches `$`.
+    fn may_be_opened(&self, first: &str) -> bool {
+        let has_rules = self.acl.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        has_rules && ![SYS, "$share"].contains(&first)
+    }
+
     fn direct_message(&self, who: &Identity, peer: &str) -> PublishVerdict {
         if !is_person(who) {
             return PublishVerdict::Denied("only users can send direct messages");
@@ -281,7 +288,7 @@ impl Policy for House {
             _ if me == CANARY && topic.starts_with(CANARY_TOPICS) => {
                 PublishVerdict::Plain(RetainRule::AsSent)
             }
-            _ if topic.starts_with('$') => {
+            _ if first.starts_with('$') && !self.may_be_opened(first) => {
                 PublishVerdict::Denied("topics that begin with $ are the server's")
             }
             _ if self.acl(who, Access::Write, topic) => PublishVerdict::Plain(RetainRule::AsSent),
@@ -311,7 +318,9 @@ impl Policy for House {
             // Only rules that name it reach it: no wildcard of a rule matches `$`.
             SYS if self.is_admin(who) || self.acl_filter(who, filter) => Ok(()),
             SYS => Err("only admins read $SYS"),
-            _ if first.starts_with('$') => Err("topics that begin with $ are the server's"),
+            _ if first.starts_with('$') && !self.may_be_opened(first) => {
+                Err("topics that begin with $ are the server's")
+            }
             _ if self.acl_filter(who, filter) => Ok(()),
             _ => Err("no rule allows it"),
         }
@@ -326,7 +335,7 @@ impl Policy for House {
             "dm" | "rpc" | "c" => false,
             _ if who.door == Door::BareClientId => topic == &*who.device.client,
             SYS => me == CANARY || self.is_admin(who) || self.acl(who, Access::Read, topic),
-            _ if topic.starts_with('$') => false,
+            _ if first.starts_with('$') && !self.may_be_opened(first) => false,
             _ => self.acl(who, Access::Read, topic),
         }
     }
@@ -413,6 +422,23 @@ mod tests {
         }
         let bare = who("alice", Door::BareClientId);
         assert!(!house(true).receive(&bare, "$SYS/broker/uptime"));
+    }
+
+    #[test]
+    fn topics_that_begin_with_dollar_are_opened_by_rules_that_name_them_only() {
+        let rules = |text: &str| {
+            House::new(Arc::new(MemoryStore::default()), true, Some(Acl::parse(text).unwrap()), true, 1)
+        };
+        let named = rules("topic readwrite $app/#\ntopic readwrite $share/#\ntopic write $SYS/#");
+        for (house, open) in [(house(true), false), (rules("topic readwrite #"), false), (named, true)] {
+            let verdict = house.publish(&alice(), "$app/1", b"");
+            assert_eq!(verdict == PublishVerdict::Plain(RetainRule::AsSent), open);
+            assert_eq!(house.subscribe(&alice(), &filter("$app/+")).is_ok(), open);
+            assert_eq!(house.receive(&alice(), "$app/1"), open);
+            for never in ["$SYS/x", "$share/g/t", "$other"] {
+                assert!(matches!(house.publish(&alice(), never, b""), PublishVerdict::Denied(_)), "{never}");
+            }
+        }
     }
 
     #[test]
