@@ -24,6 +24,15 @@ crash kills="200":
 foreign *words:
     cargo test --package hubbub-tests --test foreign -- {{words}}
 
+# Feed one target with whatever comes: `just fuzz session 600`; CONTRIBUTING.md has the names and what to do with a find
+fuzz target seconds="60":
+    mkdir -p target/fuzz/{{target}}
+    cargo +nightly fuzz run --fuzz-dir tests/fuzz {{target}} target/fuzz/{{target}} tests/fuzz/corpus/{{target}} -- -max_total_time={{seconds}} -timeout=25 -rss_limit_mb=3000
+
+# Keep what fuzzing one target came to: the few cases that reach code which the committed corpus does not
+fuzz-keep target:
+    cargo +nightly fuzz run --fuzz-dir tests/fuzz {{target}} tests/fuzz/corpus/{{target}} target/fuzz/{{target}} -- -set_cover_merge=1 -use_counters=0
+
 # Format, lints and documentation, with warnings denied
 lint:
     cargo fmt --all --check

@@ -19,6 +19,8 @@ const PAGE: usize = 1000;
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// More of both than any account is given: a damaged hash takes neither the memory nor the time of the server.
+const MOST: (u32, u32) = (16 * MEMORY_KIB, 8 * PASSES);
 /// Verified in place of an account that does not exist, so that both answers cost the same. No password has this hash.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$aHViYnViLW5vYm9keS4$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -175,12 +177,18 @@ fn hash(password: &[u8]) -> argon2::password_hash::Result<String> {
 }
 
 fn matches(name: &str, hash: &[u8], password: &[u8]) -> bool {
-    let Some(hash) = std::str::from_utf8(hash).ok().and_then(|text| PasswordHash::new(text).ok()) else {
+    let parsed = std::str::from_utf8(hash).ok().and_then(|text| PasswordHash::new(text).ok());
+    let Some(hash) = parsed.filter(is_affordable) else {
         tracing::error!(user = name, "stored password is damaged, login refused");
         return false;
     };
     // The parameters come from the stored hash, so accounts outlive a change of the constants above.
     Argon2::default().verify_password(password, &hash).is_ok()
+}
+
+fn is_affordable(hash: &PasswordHash<'_>) -> bool {
+    let (memory, passes) = MOST;
+    Params::try_from(hash).is_ok_and(|asked| asked.m_cost() <= memory && asked.t_cost() <= passes)
 }
 
 #[cfg(test)]
@@ -289,6 +297,18 @@ mod tests {
         batch.put(keys::user("bob"), "not a hash");
         store.commit(batch).unwrap();
         assert!(!verify(&store, "alice", "x") && !verify(&store, "bob", "not a hash"));
+    }
+
+    #[test]
+    fn a_damaged_account_takes_neither_memory_nor_time() {
+        let store = with_alice();
+        let real = String::from_utf8(store.get(&keys::user("alice")).unwrap().unwrap()).unwrap();
+        for cost in ["m=4294967295,t=2,p=1", "m=19456,t=4294967295,p=1"] {
+            let mut batch = Batch::new();
+            batch.put(keys::user("alice"), real.replace("m=19456,t=2,p=1", cost));
+            store.commit(batch).unwrap();
+            assert!(!verify(&store, "alice", "wonderland"), "{cost}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The harness: a hub as a real process, clients of every kind, and what the stories in `tests/` say about them.
 //!
-//! It shares no code with the server: the packets, the signature and the names of topics are written down here a second time,
-//! so that a mistake in the server's own tables cannot agree with itself.
+//! Apart from [`fuzz`] it shares no code with the server: the packets, the signature and the names of topics are written down
+//! here a second time, so that a mistake in the server's own tables cannot agree with itself.
 //!
 //! | part | what it is |
 //! |---|---|
@@ -14,6 +14,7 @@
 //! | [`certificates`] | authorities, and certificates made on the spot |
 //! | [`person`] | somebody who chats, in sentences |
 //! | [`webhook`] | the application's own server, which the hub calls for people who are away |
+//! | [`fuzz`] | what cargo-fuzz feeds, as functions that ordinary tests replay |
 //! | [`tool`] | programs that we did not write, with a time limit |
 
 // A test that cannot go on says why and stops; there is nobody to hand an error to.

@@ -270,12 +270,14 @@ impl Desk {
         });
     }
 
+    /// Inbox entries are always of QoS 1; nothing is queued at QoS 0.
     pub fn store(&mut self, source: Source, parcel: Parcel) {
         let parcel = self.make(parcel);
-        let queued = source == Source::Queue && parcel.qos != Level::Zero;
         let persistent = self.session.as_ref().is_some_and(Session::is_persistent);
-        if source == Source::Inbox || queued && persistent {
-            self.bridge.store(source, parcel);
+        match source {
+            Source::Inbox => self.bridge.store(source, parcel.at(Level::One)),
+            Source::Queue if persistent && parcel.qos != Level::Zero => self.bridge.store(source, parcel),
+            Source::Queue => {}
         }
     }
 

@@ -53,6 +53,10 @@ impl Parcel {
         Parcel { number, made_at, ..self }
     }
 
+    pub fn at(self, qos: Level) -> Parcel {
+        Parcel { qos, ..self }
+    }
+
     pub fn message(&self) -> Message {
         let properties = Properties::builder();
         let properties = if self.user_property { properties.user("k", "v") } else { properties };
