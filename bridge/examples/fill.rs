@@ -15,7 +15,7 @@ use bytestring::ByteString;
 use hubbub_bridge::chat::{Chat, ChatRules, Sender};
 use hubbub_bridge::inbox::Inboxes;
 use hubbub_bridge::push::{Push, PushRules};
-use hubbub_bridge::queue::Queues;
+use hubbub_bridge::queue::{QueueLimits, Queues};
 use hubbub_bridge::store::{self, Store, StoreError, keys};
 use hubbub_bridge::transaction::Transaction;
 use hubbub_broker::clock::{Clock, Millis};
@@ -65,7 +65,11 @@ impl Filler<'_> {
         Filler {
             store,
             sessions,
-            queues: Queues::new(TopicLimits { levels: 32, bytes: 1024 }, u64::MAX, counters.clone()),
+            queues: Queues::new(
+                TopicLimits { levels: 32, bytes: 1024 },
+                QueueLimits::messages(u64::MAX),
+                counters.clone(),
+            ),
             inboxes: Inboxes::new(u64::MAX),
             chat: Chat::new(rules),
             push: Push::new(PushRules::default(), counters.clone()),

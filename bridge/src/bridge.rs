@@ -27,7 +27,7 @@ use crate::inbox::{self, Inboxes};
 use crate::people::People;
 use crate::policy::House;
 use crate::push::{Push, PushError};
-use crate::queue::{self, Queues};
+use crate::queue::{self, QueueLimits, Queues};
 use crate::retained::RetainedKeeper;
 use crate::rpc::Request;
 use crate::scram::Scram;
@@ -130,7 +130,13 @@ impl Bridge {
     ) -> Result<Opened, BridgeError> {
         let keeper = RetainedKeeper::load(&*store, retained.clone(), clock.now())?;
         let topics = TopicLimits { levels: config.limits.topic_levels, bytes: config.limits.topic_bytes };
-        let mut queues = Queues::new(topics, config.session.durable_queue_messages, counters.clone());
+        let session = &config.session;
+        let max = QueueLimits {
+            messages: session.durable_queue_messages,
+            bytes: session.durable_queue_bytes,
+            drop: session.durable_queue_drop,
+        };
+        let mut queues = Queues::new(topics, max, counters.clone());
         let mut sessions = queues.restore(&*store, clock.now())?;
         wills::restore(&*store, &mut sessions, clock.now())?;
         let people = People::start(&config.presence, &*store, &retained, clock.now())?;

@@ -1,5 +1,6 @@
 //! Persistent sessions: their subscriptions, and the queue of messages that each is owed.
 
+mod limits;
 mod share;
 
 use std::collections::HashMap;
@@ -25,6 +26,8 @@ use crate::inbox::PAGE_BYTES;
 use crate::store::{Order, Store, StoreError, for_each, keys};
 use crate::transaction::{Frames, Transaction};
 
+use limits::Fill;
+pub use limits::QueueLimits;
 pub use share::settle;
 
 /// Stands for "has not ended": a session whose connection died with the server begins to expire at the restart.
@@ -60,8 +63,8 @@ pub struct Queues {
     /// By client and, for a shared subscription, its whole text: group and filter make the share.
     subscribers: Trie<(ByteString, Option<ByteString>), SubscriptionRecord>,
     limits: TopicLimits,
-    /// Messages that a queue may hold.
-    max: u64,
+    /// What a queue may hold.
+    max: QueueLimits,
     counters: Arc<Counters>,
     /// Goes round the members of each share.
     turns: HashMap<ByteString, usize, RandomState>,
@@ -74,8 +77,7 @@ struct Session {
     user: ByteString,
     /// Where it is connected and reads its queue.
     at: Option<Place>,
-    /// Entries in the queue.
-    waiting: u64,
+    fill: Fill,
     /// Entries up to here may have been sent by an earlier run.
     begun: u64,
 }
@@ -90,7 +92,7 @@ struct Match {
 
 impl Queues {
     /// No sessions yet.
-    pub fn new(limits: TopicLimits, max: u64, counters: Arc<Counters>) -> Queues {
+    pub fn new(limits: TopicLimits, max: QueueLimits, counters: Arc<Counters>) -> Queues {
         Queues {
             sessions: HashMap::default(),
             subscribers: Trie::default(),
@@ -124,7 +126,7 @@ impl Queues {
         }
         for_each(store, keys::all_queued(), &mut |key, value| {
             if let Some(session) = client_of(key).and_then(|client| self.sessions.get_mut(&client)) {
-                session.waiting += 1;
+                session.fill.add(value.len());
                 self.count(value.to_vec(), true);
             }
             Ok(())
@@ -144,7 +146,10 @@ impl Queues {
 
     fn restore_one(&mut self, client: ByteString, record: SessionRecord, now: Millis) -> RestoredSession {
         let user = ByteString::from(record.user);
-        self.sessions.insert(client.clone(), Session { user: user.clone(), at: None, waiting: 0, begun: 0 });
+        self.sessions.insert(
+            client.clone(),
+            Session { user: user.clone(), at: None, fill: Fill::default(), begun: 0 },
+        );
         RestoredSession {
             device: Device { user, client },
             expiry: record.expiry,
@@ -192,7 +197,7 @@ impl Queues {
         if expiry > 0 {
             let record = SessionRecord { user: device.user.to_string(), expiry, ended_at: CONNECTED };
             tx.put_record(keys::session(&device.client), &record);
-            let session = Session { user: device.user.clone(), at: None, waiting: 0, begun: 0 };
+            let session = Session { user: device.user.clone(), at: None, fill: Fill::default(), begun: 0 };
             self.sessions.entry(device.client.clone()).or_insert(session);
         } else if self.sessions.contains_key(&device.client) {
             // The session ends with this connection: what it is owed is delivered, but nothing more is queued.
@@ -374,13 +379,12 @@ impl Queues {
         message: &Message,
         share: Option<&Share>,
     ) -> Result<(), StoreError> {
-        let Some(session) = self.sessions.get_mut(client) else { return Ok(()) };
-        if session.waiting >= self.max {
-            self.counters.queue_overflows_total.add(1);
-            tracing::warn!(%client, max = self.max, "queue full, message dropped");
+        if !self.make_room(tx, client, message.encoded_len())? {
             return Ok(());
         }
-        session.waiting += 1;
+        let Some(session) = self.sessions.get_mut(client) else { return Ok(()) };
+        let marked = session.fill.marked(message);
+        let message = marked.as_ref().unwrap_or(message);
         self.counters.queued_messages_total.add(1);
         let key = keys::queue_head(client);
         let position = tx.next_number(&key)?;
@@ -390,6 +394,7 @@ impl Queues {
             Some(share) => lane::put(&mut entry, &(&head, share), Some(message)),
             None => lane::put(&mut entry, &head, Some(message)),
         }
+        session.fill.add(entry.len());
         self.counters.queue_messages.add(1);
         self.counters.queue_payload_bytes.add(message.payload.len() as u64);
         tx.put(keys::queued(client, position), entry.to_vec());
@@ -415,11 +420,11 @@ impl Queues {
     ) -> Result<(), StoreError> {
         let key = keys::queued(client, position);
         if let Some(entry) = tx.get(&key)? {
+            if let Some(session) = self.sessions.get_mut(client) {
+                session.fill.remove(entry.len());
+            }
             self.count(entry, false);
             tx.delete(key);
-            if let Some(session) = self.sessions.get_mut(client) {
-                session.waiting = session.waiting.saturating_sub(1);
-            }
         }
         Ok(())
     }
@@ -549,7 +554,7 @@ mod tests {
     const LIMITS: TopicLimits = TopicLimits { levels: 9, bytes: 99 };
 
     fn queues() -> Queues {
-        Queues::new(LIMITS, MAX, Arc::default())
+        Queues::new(LIMITS, QueueLimits::messages(MAX), Arc::default())
     }
 
     /// One batch of the committer.
@@ -568,7 +573,7 @@ mod tests {
         let store = MemoryStore::default();
         let counters = Arc::<Counters>::default();
         let waits = |counters: &Counters| (counters.queue_messages.get(), counters.queue_payload_bytes.get());
-        let mut queues = Queues::new(LIMITS, 100, counters.clone());
+        let mut queues = Queues::new(LIMITS, QueueLimits::messages(100), counters.clone());
         let device = Device { user: "bob".into(), client: "phone".into() };
         let options = SubscribeOptions { qos: QoS::AtLeastOnce, ..SubscribeOptions::default() };
         batch(&store, |tx| {
@@ -586,7 +591,7 @@ mod tests {
         assert_eq!(waits(&counters), (2, 4));
 
         let again = Arc::<Counters>::default();
-        Queues::new(LIMITS, 100, again.clone()).restore(&store, 0).unwrap();
+        Queues::new(LIMITS, QueueLimits::messages(100), again.clone()).restore(&store, 0).unwrap();
         assert_eq!(waits(&again), (2, 4), "after a restart");
 
         batch(&store, |tx| {

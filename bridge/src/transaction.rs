@@ -14,6 +14,9 @@ use hubbub_broker::spine::Lane;
 
 use crate::store::{Batch, Order, Pair, Store, StoreError};
 
+/// Keys that are read at once to find the first one.
+const PAGE: usize = 16;
+
 /// Changes that are not on disk yet, readable by the operations that follow in the same batch, and the frames that
 /// leave after the commit. Nothing is said before it is stored.
 pub struct Transaction<'a> {
@@ -123,6 +126,21 @@ impl<'a> Transaction<'a> {
         Ok(found.into_iter().collect())
     }
 
+    /// The first key of a range, with the changes of this batch.
+    pub fn first_within(&self, range: &std::ops::Range<Vec<u8>>) -> Result<Option<Vec<u8>>, StoreError> {
+        let written = self.keys_within(range).next().cloned();
+        let mut rest = range.clone();
+        loop {
+            let page = self.store.scan(rest.clone(), Order::Forward, PAGE)?;
+            let is_there = |key: &&Vec<u8>| !matches!(self.writes.get(*key), Some(None));
+            let found = page.iter().map(|(key, _)| key).find(is_there).cloned();
+            if found.is_some() || page.len() < PAGE {
+                return Ok(found.into_iter().chain(written).min());
+            }
+            rest.start = page.last().map_or(rest.end.clone(), |(last, _)| [last.as_slice(), &[0]].concat());
+        }
+    }
+
     /// Says something to an edge after the commit.
     pub fn tell(&mut self, edge: u8, head: &ToEdge, message: Option<&Message>) {
         self.frames.put(Lane::Edge(edge), head, message);
@@ -224,5 +242,22 @@ mod tests {
         tx.delete(b"n".to_vec());
         assert_eq!(tx.scan(vec![]..vec![0xFF]).unwrap(), []);
         assert_eq!(store.get(b"gone").unwrap(), None);
+    }
+
+    #[test]
+    fn the_first_key_is_found_behind_what_the_batch_itself_takes_away() {
+        let store = MemoryStore::default();
+        let all = b"".to_vec()..vec![0xff];
+        let mut tx = Transaction::new(&store, 0);
+        (1..40).for_each(|n| tx.put(vec![n], vec![]));
+        tx.commit().unwrap();
+        let mut tx = Transaction::new(&store, 0);
+        (1..39).for_each(|n| tx.delete(vec![n]));
+        assert_eq!(tx.first_within(&all).unwrap(), Some(vec![39]));
+        tx.put(vec![0], vec![]);
+        assert_eq!(tx.first_within(&all).unwrap(), Some(vec![0]), "not on disk yet");
+        tx.delete(vec![0]);
+        tx.delete(vec![39]);
+        assert_eq!(tx.first_within(&all).unwrap(), None);
     }
 }

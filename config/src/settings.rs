@@ -120,6 +120,11 @@ settings! {
         keep_alive_max: Option<Duration> = None, Maybe(Span(secs(1), secs(65_535)));
         /// Stored messages that may wait for one persistent session; what exceeds it is dropped and counted.
         durable_queue_messages: u64 = 100_000, Count(1, 100_000_000);
+        /// Bytes of those stored messages.
+        durable_queue_bytes: u64 = 256 * MIB as u64, Bytes(KIB, TIB);
+        /// What goes when that queue is full: the "newest" message, or the "oldest". MQTT 5 clients see how many in the user
+        /// property `dropped` of the next one.
+        durable_queue_drop: QueueDrop = QueueDrop::Newest, Choice;
     }
 
     /// What anybody may ask of the server.
@@ -302,6 +307,15 @@ pub enum ClientUser {
     Email,
 }
 
+/// Which message goes when a queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueDrop {
+    /// The one that comes.
+    Newest,
+    /// The one that waits longest.
+    Oldest,
+}
+
 /// The shape of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -335,6 +349,10 @@ impl Choices for ClientUser {
         ("dns", ClientUser::DnsName),
         ("email", ClientUser::Email),
     ];
+}
+
+impl Choices for QueueDrop {
+    const ALL: &[(&str, QueueDrop)] = &[("newest", QueueDrop::Newest), ("oldest", QueueDrop::Oldest)];
 }
 
 impl Choices for LogFormat {

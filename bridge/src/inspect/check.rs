@@ -250,7 +250,7 @@ mod tests {
     use crate::chat::{Chat, ChatRules, Sender};
     use crate::inbox::Inboxes;
     use crate::push::{Push, PushRules};
-    use crate::queue::Queues;
+    use crate::queue::{QueueLimits, Queues};
     use crate::store::{Batch, MemoryStore, Store};
     use crate::transaction::Transaction;
     use crate::users;
@@ -262,7 +262,8 @@ mod tests {
         let mut tx = Transaction::new(&store, 1000);
         talk(&mut tx);
         let bob = Device { user: "bob".into(), client: "phone".into() };
-        let mut queues = Queues::new(TopicLimits { levels: 9, bytes: 99 }, 9, Arc::default());
+        let mut queues =
+            Queues::new(TopicLimits { levels: 9, bytes: 99 }, QueueLimits::messages(9), Arc::default());
         queues.open(&mut tx, &store, &bob, 60, false).unwrap();
         let options = SubscribeOptions { qos: QoS::ExactlyOnce, ..SubscribeOptions::default() };
         queues.subscribe(&mut tx, &bob.client, &[("news/#".into(), options)], None);

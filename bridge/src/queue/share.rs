@@ -102,7 +102,7 @@ impl Queues {
 
     /// In turn; sessions that are here before those that are away, and those that are full not at all.
     fn choose(&mut self, share: &Share, message: &Message) -> Option<(ByteString, SubscriptionRecord)> {
-        let (text, max) = (share.text(), self.max);
+        let (text, max) = (share.text(), self.max.messages);
         let mut members = Vec::new();
         self.subscribers.for_each_match(&message.topic, |(client, group), record| {
             if group.as_ref() == Some(&text)
@@ -112,7 +112,7 @@ impl Queues {
             }
         });
         let known = !members.is_empty();
-        members.retain(|(.., session)| session.waiting < max);
+        members.retain(|(.., session)| session.fill.waiting < max);
         if known && members.is_empty() {
             self.counters.queue_overflows_total.add(1);
             tracing::warn!(share = %text, max, "queues of all members full");

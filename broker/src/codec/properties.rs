@@ -77,6 +77,12 @@ impl Properties {
         PropertiesBuilder::default()
     }
 
+    /// These, and one more user property behind them.
+    pub fn with_user(&self, key: &str, value: &str) -> Properties {
+        let more = Properties::builder().user(key, value).build();
+        Properties([&self.0[..], &more.0[..]].concat().into())
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

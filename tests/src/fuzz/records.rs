@@ -10,7 +10,7 @@ use hubbub_bridge::chat::{self, Chat, ChatRules, Sender};
 use hubbub_bridge::inbox::{self, Inboxes};
 use hubbub_bridge::notify::Pending;
 use hubbub_bridge::push::{Push, PushRules};
-use hubbub_bridge::queue::{self, Queues};
+use hubbub_bridge::queue::{self, QueueLimits, Queues};
 use hubbub_bridge::rpc::Request;
 use hubbub_bridge::store::{Batch, MemoryStore, Store, keys};
 use hubbub_bridge::transaction::{Frames, Transaction};
@@ -185,7 +185,7 @@ fn chat_goes_on(store: &dyn Store) {
 
 /// A message for a persistent session is queued, and gone with the session.
 fn queue_goes_on(store: &dyn Store) {
-    let mut queues = Queues::new(TOPICS, u64::MAX, Arc::default());
+    let mut queues = Queues::new(TOPICS, QueueLimits::messages(u64::MAX), Arc::default());
     queues.restore(store, 1000).expect("memory does not fail");
     let device = Device { user: "bob".into(), client: "phone".into() };
     let mut tx = Transaction::new(store, 1000);
