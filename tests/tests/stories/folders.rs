@@ -318,11 +318,11 @@ fn what_waits_for_somebody_who_is_away_costs_the_disk_and_not_the_memory() {
         }
     };
     // What the first of them cost is not what they cost each.
-    says(5_000);
+    says(20_000);
     let few = hub.resident_bytes();
     says(100_000);
     let many = hub.resident_bytes();
-    assert!(many < few + 45 * MIB, "{} MiB with 3 MB stored, {} MiB with 60 MB", few / MIB, many / MIB);
+    assert!(many < few + 45 * MIB, "{} MiB with 12 MB stored, {} MiB with 60 MB more", few / MIB, many / MIB);
     hub.stop();
     hub.restart();
     let started = hub.resident_bytes();
