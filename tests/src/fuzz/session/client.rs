@@ -1,5 +1,6 @@
 //! A client that knows its rights: every packet that a session puts into the out buffer is held against the specification.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hubbub_broker::codec::{self, Connect};
@@ -27,6 +28,11 @@ pub(super) struct Client {
     app: App,
     /// QoS 2 publishes of the client that must not be forwarded again, with the token of the session until it is done.
     held: BTreeMap<u16, Option<u64>>,
+    /// Packet identifiers of QoS 2 publishes that the client has not done with, and how many PUBCOMPs are to come that are
+    /// about an earlier one.
+    in_use: BTreeMap<u16, usize>,
+    /// One that has to be forwarded now: its packet identifier was free.
+    new: Option<u16>,
 }
 
 /// What holds for one connection.
@@ -92,6 +98,7 @@ impl Client {
             topic_alias_maximum: properties.topic_alias_maximum.min(topic_alias_maximum),
             ..Link::default()
         };
+        self.in_use.values_mut().for_each(|earlier| *earlier = 0);
         for flight in self.flights.values_mut() {
             (flight.here, flight.heard) = (false, false);
             flight.dropped |= flight.len + OVERHEAD > self.link.maximum_packet_size;
@@ -163,6 +170,7 @@ impl Client {
 
     /// A QoS 2 publish of the client is on its way to others.
     pub fn is_forwarded(&mut self, packet_id: u16, token: u64) {
+        self.new = None;
         let held = self.held.insert(packet_id, Some(token));
         assert_eq!(held, None, "{packet_id} was forwarded already");
     }
@@ -185,7 +193,7 @@ impl Client {
             Packet::Publish(publish) => match publish.qos {
                 QoS::AtMostOnce => {}
                 QoS::AtLeastOnce => self.link.owed.push_back((ack::PUBACK, publish.packet_id)),
-                QoS::ExactlyOnce => self.link.owed.push_back((ack::PUBREC, publish.packet_id)),
+                QoS::ExactlyOnce => self.publishes(publish.packet_id),
             },
             Packet::PubRel(ack) => {
                 self.link.releases.push(ack.packet_id);
@@ -209,6 +217,19 @@ impl Client {
             Packet::PingReq => self.link.pings += 1,
             _ => {}
         }
+    }
+
+    fn publishes(&mut self, packet_id: u16) {
+        self.link.owed.push_back((ack::PUBREC, packet_id));
+        if let Entry::Vacant(free) = self.in_use.entry(packet_id) {
+            free.insert(self.link.releases.iter().filter(|release| **release == packet_id).count());
+            self.new = Some(packet_id);
+        }
+    }
+
+    /// Nothing more will become of what the client said last.
+    pub fn is_handled(&mut self, online: bool) {
+        assert!(self.new.take().is_none() || !online, "a new publish was taken for a repeat");
     }
 
     /// PUBREC. To say it again on another connection before the server has spoken of the message is a mistake (§4.4).
@@ -355,8 +376,17 @@ impl Client {
             match packet {
                 Packet::Publish(publish) => self.app.gets(&publish),
                 Packet::Ack { kind: ack::PUBREL, id, .. } => self.app.is_released(id),
+                Packet::Ack { kind: ack::PUBREC, id, code: 0x80.., .. } => drop(self.in_use.remove(&id)),
+                Packet::Ack { kind: ack::PUBCOMP, id, .. } => self.completes(id),
                 _ => {}
             }
+        }
+    }
+
+    fn completes(&mut self, packet_id: u16) {
+        match self.in_use.get_mut(&packet_id) {
+            Some(earlier @ 1..) => *earlier -= 1,
+            _ => drop(self.in_use.remove(&packet_id)),
         }
     }
 }

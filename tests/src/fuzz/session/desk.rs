@@ -228,6 +228,7 @@ impl Desk {
         }
         let now = self.now;
         self.act(|session, wire| session.handle_packet(packet, now, wire));
+        self.client.is_handled(self.online);
     }
 
     pub fn bytes(&mut self, bytes: &[u8]) {
