@@ -1,6 +1,8 @@
 //! What is too old goes: entries of inboxes and messages of conversations, a little in every turn, so that acknowledgements
 //! never wait for it. What went leaves a gap in `n` or `seq` that a client sees.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 
 use hubbub_broker::clock::Millis;
@@ -104,17 +106,23 @@ impl Trimmer {
         let owners = store.scan(self.from.clone()..end, Order::Forward, OWNERS)?;
         for (key, _) in &owners {
             let Some(owner) = keys::Fields::of(key).and_then(|mut fields| fields.text()) else { continue };
-            if trim(&self.rules, tx, store, &owner)? == RECORDS {
-                // There may be more of this one.
-                self.from = key.clone();
+            let gone = trim(&self.rules, tx, store, &owner)?;
+            if gone > 0 {
+                // Enough for one turn. If the page was full there may be more of this one.
+                self.from = if gone == RECORDS { key.clone() } else { behind(key) };
                 return Ok(false);
             }
         }
         if let Some((last, _)) = owners.last() {
-            self.from = [last.as_slice(), &[0]].concat();
+            self.from = behind(last);
         }
         Ok(owners.len() < OWNERS)
     }
+}
+
+/// The smallest key behind this one.
+fn behind(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
 }
 
 /// Takes away what is too old of one owner; gives back how many records, [`RECORDS`] at most.
@@ -128,20 +136,22 @@ impl Rules {
         user: &str,
     ) -> Result<usize, StoreError> {
         let taken = if self.delivered { 0 } else { inbox::taken_by_all(store, user)? };
-        let page = store.scan(keys::inbox_of(user, 0..=u64::MAX), Order::Forward, RECORDS)?;
-        let old = first_that(&page, |(_, value)| match postcard::from_bytes::<InboxEntry>(value) {
-            Ok(entry) => Ok(!self.is_too_old(store, &entry, self.inbox_age, tx.now)?),
-            Err(_) => Ok(true),
-        })?;
-        let is_taken = |(key, _): &Pair| inbox::position(key).is_some_and(|n| n <= taken);
-        let gone = old.max(page.partition_point(is_taken));
-        for (key, value) in page.into_iter().take(gone) {
+        let stays = |(key, value): &Pair| {
+            let is_taken = inbox::position(key).is_some_and(|n| n <= taken);
+            match postcard::from_bytes::<InboxEntry>(value) {
+                Ok(entry) if !is_taken => Ok(!self.is_too_old(store, &entry, self.inbox_age, tx.now)?),
+                read => Ok(read.is_err()),
+            }
+        };
+        let gone = first_that_go(store, keys::inbox_of(user, 0..=u64::MAX), stays)?;
+        let number = gone.len();
+        for (key, value) in gone {
             if let (false, Ok(entry)) = (self.delivered, postcard::from_bytes::<InboxEntry>(&value)) {
                 tx.put_number(keys::left(&entry.cid, user), entry.seq);
             }
             tx.delete(key);
         }
-        Ok(gone)
+        Ok(number)
     }
 
     /// The messages of a conversation stand in the order of their times.
@@ -152,12 +162,14 @@ impl Rules {
         cid: &str,
     ) -> Result<usize, StoreError> {
         let left_by_all = if self.delivered { 0 } else { left_by_all(store, cid)? };
-        let page = store.scan(keys::messages_of(cid, 0..=u64::MAX), Order::Forward, RECORDS)?;
-        let is_left = |(key, _): &Pair| inbox::position(key).is_some_and(|seq| seq <= left_by_all);
-        let is_old = |(_, value): &Pair| self.messages.is_some_and(|age| is_older(value, age, tx.now));
-        let gone = page.partition_point(is_left).max(page.partition_point(is_old));
-        page.into_iter().take(gone).for_each(|(key, _)| tx.delete(key));
-        Ok(gone)
+        let stays = |(key, value): &Pair| {
+            let is_left = inbox::position(key).is_some_and(|seq| seq <= left_by_all);
+            Ok(!is_left && !self.messages.is_some_and(|age| is_older(value, age, tx.now)))
+        };
+        let gone = first_that_go(store, keys::messages_of(cid, 0..=u64::MAX), stays)?;
+        let number = gone.len();
+        gone.into_iter().for_each(|(key, _)| tx.delete(key));
+        Ok(number)
     }
 
     /// An entry whose message is gone is of no use to anybody.
@@ -180,12 +192,18 @@ fn left_by_all(store: &dyn Store, cid: &str) -> Result<u64, StoreError> {
     Ok(left.collect::<Result<Vec<u64>, StoreError>>()?.into_iter().min().unwrap_or(0))
 }
 
-/// Where in a page the records begin that stay: they stand in the order of their times, so a few of them have to be
-/// looked at, however many go.
-fn first_that(
-    page: &[Pair],
+/// The first records of a range up to those that stay, [`RECORDS`] at most. They stand in the order of their times, so only a
+/// few have to be looked at however many go, and one where none does.
+fn first_that_go(
+    store: &dyn Store,
+    range: Range<Vec<u8>>,
     stays: impl Fn(&Pair) -> Result<bool, StoreError>,
-) -> Result<usize, StoreError> {
+) -> Result<Vec<Pair>, StoreError> {
+    match store.scan(range.clone(), Order::Forward, 1)?.first() {
+        Some(first) if !stays(first)? => {}
+        _ => return Ok(Vec::new()),
+    }
+    let mut page = store.scan(range, Order::Forward, RECORDS)?;
     let (mut from, mut to) = (0, page.len());
     while from < to {
         let middle = from.midpoint(to);
@@ -194,7 +212,8 @@ fn first_that(
             false => from = middle + 1,
         }
     }
-    Ok(from)
+    page.truncate(from);
+    Ok(page)
 }
 
 /// What cannot be read has no age, and stays.
