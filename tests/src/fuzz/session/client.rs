@@ -304,6 +304,10 @@ impl Client {
         let number = parcel::number(&publish.payload);
         let known = self.flights.get(&publish.id).copied();
         let old = known.filter(|old| !old.dropped || old.number == number);
+        if let (Some(dropped), None) = (known, old) {
+            // To the server that message was done with when it found it too large (§3.1.2.11.4).
+            self.app.goes_without(dropped.number);
+        }
         match old {
             Some(old) => {
                 assert!(!old.here, "{} is in flight already", publish.id);
