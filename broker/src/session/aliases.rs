@@ -38,10 +38,10 @@ impl Aliases {
     }
 
     /// The client has been told.
-    pub fn keep(&mut self, topic: &str, alias: Option<Alias>) {
-        if let Some(Alias { number, known: false }) = alias {
+    pub fn keep(&mut self, topic: &str, alias: Alias) {
+        if !alias.known {
             // Copied, so that it does not keep a read buffer.
-            self.numbers.insert(topic.into(), number);
+            self.numbers.insert(topic.into(), alias.number);
         }
     }
 }
@@ -62,7 +62,7 @@ mod tests {
         ] {
             let alias = aliases.offer(topic);
             assert_eq!(alias.map(|alias| (alias.number, alias.known)), want, "{topic}");
-            aliases.keep(topic, alias);
+            alias.into_iter().for_each(|alias| aliases.keep(topic, alias));
         }
         assert_eq!(Aliases::default().offer("a"), None);
     }

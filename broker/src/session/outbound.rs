@@ -250,7 +250,7 @@ impl Outbound {
         Delivered::Sent
     }
 
-    /// Appends a PUBLISH, with an alias for its topic where the client takes one.
+    /// Appends a PUBLISH, with an alias for its topic where the client takes one and the size that goes with it.
     fn write(
         &mut self,
         fan: &mut Fanout<'_>,
@@ -260,14 +260,14 @@ impl Outbound {
         ids: &[u32],
         wire: &mut Wire<'_>,
     ) -> bool {
-        let topic = &fan.message().topic;
-        let alias = self.aliases.offer(topic);
-        let sent =
-            fan.write(wire.out, shape, &Copy { packet_id, dup, ids, alias, max: self.line.max_packet });
-        if sent {
+        let (topic, max) = (&fan.message().topic, self.line.max_packet);
+        if let Some(alias) = self.aliases.offer(topic)
+            && fan.write(wire.out, shape, &Copy { packet_id, dup, ids, alias: Some(alias), max })
+        {
             self.aliases.keep(topic, alias);
+            return true;
         }
-        sent
+        fan.write(wire.out, shape, &Copy { packet_id, dup, ids, alias: None, max })
     }
 
     fn write_parcel(

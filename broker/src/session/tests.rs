@@ -470,6 +470,19 @@ fn a_client_that_takes_aliases_gets_each_topic_once() {
 }
 
 #[test]
+fn a_message_that_only_an_alias_makes_too_large_goes_without_one() {
+    let mut connect = connect(Version::V5);
+    connect.properties.topic_alias_maximum = 5;
+    connect.properties.maximum_packet_size = Some(8);
+    let session = Session::new(device(), &connect, 0, LIMITS, 0);
+    let mut desk = Desk { session, out: OutBuffer::default(), commands: Vec::new(), now: 0 };
+    desk.deliver("mm", AtMostOnce);
+    assert_eq!(&desk.out.take()[..], b"\x30\x06\0\x01t\0mm");
+    desk.deliver("mmm", AtMostOnce);
+    assert_eq!(&desk.out.take()[..], b"", "too large with or without");
+}
+
+#[test]
 fn goodbye_with_and_without_will() {
     for (reason, goodbye) in [(0, Goodbye::ByClient), (4, Goodbye::ByClientWithWill)] {
         let mut desk = desk(Version::V5, 0);

@@ -75,6 +75,9 @@ fn connack_is_no_larger_than_the_client_takes() {
     talk.goes("a > CONNECT 02 0000 {27 0000000c} <a%> ; e0 00");
     let answer = talk.line("a").rest();
     assert!(answer.len() <= 12, "{answer:02x?}");
+    // Not even the shortest there is.
+    five("a > CONNECT 02 0000 {27 00000004} <a%> \n a closed");
+    five("a > CONNECT 02 0000 {27 00000004 15 <NONE>} <a%> \n a closed");
 }
 
 #[test]

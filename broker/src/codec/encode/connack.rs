@@ -66,15 +66,16 @@ pub fn connack(out: &mut BytesMut, version: Version, packet: &ConnAck<'_>) {
 }
 
 /// Appends the CONNACK of a refusal, without its reason if the client does not take a packet of that size
-/// (§3.2.2.3.9).
+/// (§3.2.2.3.9), and nothing if it does not take any.
 pub fn refusal(out: &mut BytesMut, version: Version, code: u8, reason: &str, max: Option<u32>) {
     let start = out.len();
-    let reason = (!reason.is_empty()).then_some(reason);
-    let properties = ConnAckProperties { reason, ..ConnAckProperties::default() };
-    connack(out, version, &ConnAck { session_present: false, code, properties });
-    if max.is_some_and(|max| out.len() - start > max as usize) {
+    for reason in [Some(reason).filter(|reason| !reason.is_empty()), None] {
+        let properties = ConnAckProperties { reason, ..ConnAckProperties::default() };
+        connack(out, version, &ConnAck { session_present: false, code, properties });
+        if max.is_none_or(|max| out.len() - start <= max as usize) {
+            return;
+        }
         out.truncate(start);
-        connack(out, version, &ConnAck { code, ..ConnAck::default() });
     }
 }
 

@@ -28,6 +28,8 @@ fn connack_in_each_version() {
 fn a_refusal_loses_its_reason_before_it_is_too_large_for_the_client() {
     check(|out| refusal(out, Version::V5, 0x8c, "no", Some(10)), "20 08 00 8c 05 1f 0002 6e6f");
     check(|out| refusal(out, Version::V5, 0x8c, "no", Some(9)), "20 03 00 8c 00");
+    check(|out| refusal(out, Version::V5, 0x8c, "no", Some(5)), "20 03 00 8c 00");
+    check(|out| refusal(out, Version::V5, 0x8c, "no", Some(4)), "");
     check(|out| refusal(out, Version::V5, 0x84, "", None), "20 03 00 84 00");
     check(|out| refusal(out, Version::V311, 0x84, "no", None), "20 02 00 01");
 }
