@@ -114,6 +114,14 @@ impl Retained {
         found
     }
 
+    /// What the topic of a message that was found earlier has by now, if there is still something.
+    pub fn current(&self, found: &Message, now: Millis) -> Option<Arc<Message>> {
+        let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
+        let mut roots = [&tree.root, &tree.own].into_iter();
+        let message = roots.find_map(|root| root.find(&found.topic))?;
+        (!message.is_expired(now)).then(|| message.clone())
+    }
+
     /// How much is retained.
     pub fn size(&self) -> RetainedSize {
         self.tree.read().unwrap_or_else(PoisonError::into_inner).size

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::authenticate::Agreed;
 use super::handshake::Carried;
 use super::link::{self, LINGER, Link};
-use super::{Arrival, Edge, Slot, Timer};
+use super::{Arrival, Edge, ForSubscriber, Slot, Timer};
 use crate::clock::Millis;
 use crate::codec::encode::{self, ConnAck, ConnAckProperties};
 use crate::codec::{Connect, QoS, Version, Will};
@@ -20,7 +20,7 @@ use crate::goodbye::Goodbye;
 use crate::lane::{Ending, Place, Source, ToBridge};
 use crate::outbuffer::OutBuffer;
 use crate::policy::{Identity, PublishVerdict};
-use crate::session::{Left, RestoredSession, RestoredWill, Session, Wire};
+use crate::session::{Left, RestoredSession, RestoredWill, Session, SessionLimits, Wire};
 use crate::tally::Tally;
 
 /// What CONNACK tells a client besides the settings.
@@ -321,7 +321,6 @@ impl Edge {
         let other = redirect.filter(|_| goodbye == Goodbye::UseAnotherServer);
         entry.session.say_goodbye(goodbye, other, &mut link.out);
         entry.after_suback.clear();
-        entry.retained.clear();
         self.shared.counters.connections.sub(1);
         // DISCONNECT may have asked for more than there is (§3.14.2.2.2).
         entry.session.expiry = entry.session.expiry.min(self.shared.settings.expiry_max);
@@ -343,6 +342,9 @@ impl Edge {
         if expiry == 0 {
             self.remove(slot);
         } else {
+            let owed = &mut self.slots[slot as usize].retained;
+            let dropped = keep_owed(owed, &self.shared.settings.session);
+            self.shared.counters.deliveries_dropped_total.add(dropped);
             self.schedule_expiry(slot, self.now());
         }
         // Last, so that who sees the connection closed finds everything done that follows from it.
@@ -556,6 +558,21 @@ impl Edge {
         };
         slots.into_iter().for_each(|slot| self.end(slot, goodbye));
     }
+}
+
+/// Retained messages that were not sent yet wait for the client's return as other messages do: at QoS 1 and 2, and within
+/// the same bounds. Gives back how many there are too many.
+fn keep_owed(owed: &mut VecDeque<ForSubscriber>, limits: &SessionLimits) -> u64 {
+    owed.retain(|(message, subscriber)| message.qos.min(subscriber.qos) != QoS::AtMostOnce);
+    let (before, mut bytes) = (owed.len(), 0);
+    let fits = owed.iter().take(limits.waiting_messages).take_while(|(message, _)| {
+        bytes += message.payload.len();
+        bytes <= limits.waiting_bytes
+    });
+    let kept = fits.count();
+    owed.truncate(kept);
+    owed.shrink_to_fit();
+    (before - kept) as u64
 }
 
 fn ending(goodbye: Goodbye) -> Ending {

@@ -240,14 +240,20 @@ impl Edge {
         delivered
     }
 
-    /// Retained messages for a new subscription: as many as the client takes now, the others when it has taken those.
+    /// Retained messages for a new subscription: as many as the client takes now, the others when it has taken those. What
+    /// was replaced or taken away by then would be older than what the client has heard meanwhile, and rights may have gone.
     pub(super) fn deliver_retained(&mut self, slot: u32) {
         let (now, limit) = (self.now(), self.shared.settings.outbound_bytes / 2);
-        while let Some(Slot { session, link: Some(link), retained, .. }) = self.slots.get_mut(slot as usize)
+        while let Some(Slot { identity, session, link: Some(link), retained, .. }) =
+            self.slots.get_mut(slot as usize)
             && link.waiting() < limit
             && !session.has_waiting()
-            && let Some((message, subscriber)) = retained.pop_front()
+            && let Some((found, subscriber)) = retained.pop_front()
         {
+            let Some(message) = self.shared.retained.current(&found, now) else { continue };
+            if !self.shared.policy.receive(identity, &message.topic) {
+                continue;
+            }
             let qos = subscriber.qos.min(message.qos);
             let mut fan = Fanout::of_shared(&message, now);
             let to = Delivery { qos, retain: true, ids: subscriber.id.as_slice(), search: None };

@@ -51,6 +51,31 @@ fn the_time_that_a_message_waited_is_taken_off() {
     }
 }
 
+/// One message is in flight, one waits for its acknowledgement, and the others wait for that one.
+#[test]
+fn what_is_retained_expires_while_its_subscriber_is_busy() {
+    let mut talk = Talk::new(Version::V5);
+    talk.goes("a connects");
+    for name in ["lasts {}", "x/1 {02 00000001}", "x/2 {02 00000001}", "x/3 {02 00000001}"] {
+        let (topic, expiry) = name.split_once(' ').unwrap();
+        talk.goes(&format!("a > 33 ~ <%/{topic}> 0001 {expiry} 'x' \n a < 40 02 0001"));
+    }
+    talk.goes(
+        "b > CONNECT 02 0000 {21 0001} <b%>
+         b < 20 ~ 00 00 {*}
+         b subscribes <%/lasts> 01
+         b < 33 ~ <%/lasts> $p {} 'x'
+         b subscribes <%/x/+> 01
+         b quiet",
+    );
+    talk.goes(A_SECOND).goes(
+        "b > 40 02 $p
+         b quiet
+         a > 32 ~ <%/x/1> 0001 {} 'new'
+         b < 32 ~ <%/x/1> $q {} 'new'",
+    );
+}
+
 #[test]
 fn a_message_that_has_expired_is_not_delivered() {
     let mut talk = Talk::new(Version::V5);

@@ -1,8 +1,10 @@
 //! Retained messages.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use hubbub_tests::tool::eventually;
 use hubbub_tests::wire::{VERSIONS, Value};
-use hubbub_tests::{Hub, Publish, Settings, Version};
+use hubbub_tests::{Hub, Person, Publish, Settings, Version};
 
 #[test]
 fn the_last_retained_message_waits_for_new_subscribers() {
@@ -101,4 +103,56 @@ fn one_that_has_expired_gives_its_place_to_another() {
     let next = || Publish::new("news/tomorrow", "next").qos(1).retained();
     assert_eq!(alice.publish(next()).code, 0x97, "there is one place, and it is taken");
     eventually("the expired one is gone", || alice.publish(next()).code < 0x80);
+}
+
+/// Four retained messages and subscribers that take one at a time: the second waits for the acknowledgement of the first, and
+/// the others for that one.
+fn one_at_a_time() -> (Hub, Person) {
+    let hub = Settings::dev().set("presence.enabled", "false").set("session.inflight", "1").start();
+    let mut alice = hub.person("alice").connects();
+    retains(&mut alice, "old");
+    (hub, alice)
+}
+
+fn retains(alice: &mut Person, text: &str) {
+    for number in 1..=4 {
+        alice.publish(Publish::new(format!("news/{number}"), text).qos(1).retained());
+    }
+}
+
+#[test]
+fn those_that_were_not_sent_yet_come_when_the_session_is_resumed() {
+    let (hub, _alice) = one_at_a_time();
+    for version in VERSIONS {
+        let bob = hub.person("bob").on(&format!("phone{version:?}")).speaking(version).keeping_the_session();
+        let mut bob = bob.connects();
+        bob.subscribe("news/+", 1);
+        let first = bob.receives_without_ack();
+        let mut bob = bob.vanishes().connects();
+        let come: Vec<Publish> = (0..4).map(|_| bob.receives()).collect();
+        assert_eq!(come[0], first.again(), "{version:?}");
+        let topics: BTreeSet<&str> = come.iter().map(|news| &*news.topic).collect();
+        assert_eq!(topics.len(), 4, "{version:?}: {topics:?}");
+        assert!(come.iter().all(|news| news.retain), "{version:?}: {come:?}");
+        bob.has_nothing_more();
+    }
+}
+
+#[test]
+fn one_that_was_replaced_before_it_was_sent_does_not_come_after_what_replaced_it() {
+    for kept in [false, true] {
+        let (hub, mut alice) = one_at_a_time();
+        let bob = hub.person("bob");
+        let mut bob = if kept { bob.keeping_the_session() } else { bob }.connects();
+        bob.subscribe("news/+", 1);
+        let first = bob.receives_without_ack();
+        retains(&mut alice, "new");
+        bob.acknowledges(&first);
+        // One more of the old, the new ones as they are published, and what is retained by then for the other two.
+        let come: Vec<Publish> = (0..7).map(|_| bob.receives()).collect();
+        let last: BTreeMap<&str, String> = come.iter().map(|news| (&*news.topic, news.text())).collect();
+        assert!(last.values().all(|text| text == "new"), "kept: {kept}: {come:?}");
+        assert_eq!(last.len(), 4, "kept: {kept}: {come:?}");
+        bob.has_nothing_more();
+    }
 }
