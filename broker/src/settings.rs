@@ -53,6 +53,8 @@ pub struct Settings {
     pub keep_alive_warn: u16,
     /// Seconds; what an MQTT 5 client has to use in place of a longer keep-alive (§3.2.2.3.14).
     pub keep_alive_max: Option<u16>,
+    /// Whether a client whose subscription is refused hears that it lacks the right.
+    pub say_why: bool,
     /// Bytes that an edge may have on the way to the bridge before it stops reading.
     pub credit_bytes: u64,
     /// Sizes of a session.
@@ -104,6 +106,7 @@ impl Settings {
                 .session
                 .keep_alive_max
                 .map(|max| u16::try_from(seconds(max)).unwrap_or(u16::MAX)),
+            say_why: config.acl.say_why,
             // All edges share one lane to the bridge.
             credit_bytes: (config.spine.credit_bytes / usize::from(edges)).max(limits.packet_bytes) as u64,
             session: session_limits(config),

@@ -212,6 +212,9 @@ settings! {
         /// Users who may read what the server tells of itself on `$SYS/#`; a rule of the file that names `$SYS`
         /// lets others do so too.
         admins: Vec<String> = Vec::new(), Many(Word("the name of a user", check_user));
+        /// Tell an MQTT 5 client whose subscription is refused that it lacks the right, and which; false = only that it
+        /// failed, as 3.1.1 has it: where the rules are nobody's business, and for clients that expect no other code.
+        say_why: bool = true, Flag;
     }
 
     /// How long things are kept; what goes leaves a gap that clients see in `n` or `seq`.

@@ -16,8 +16,8 @@ use crate::topic::{self, TopicError, TopicFilter};
 
 type Granted = (Subscription, Vec<(Arc<Message>, Subscriber)>);
 
-/// Reason code (§3.9.3), and why.
-type Refused = (u8, Cow<'static, str>);
+/// Reason code (§3.9.3), and why, if that may be said.
+type Refused = (u8, Option<Cow<'static, str>>);
 
 impl Edge {
     /// A SUBSCRIBE whose filters are parsed; the answer follows at once, or for a persistent session after the commit.
@@ -32,7 +32,7 @@ impl Edge {
         for ((text, options), filter) in packet.filters.into_iter().zip(filters) {
             // Copied, so that it does not keep the read buffer.
             let text = ByteString::from(&*text);
-            let filter = filter.map_err(|error| (0x8f, error.to_string().into()));
+            let filter = filter.map_err(|error| (0x8f, Some(error.to_string().into())));
             match filter.and_then(|filter| self.subscribe_one(slot, &text, options, packet.id, filter)) {
                 Ok((subscription, messages)) => {
                     codes.push(subscription.options.qos as u8);
@@ -40,7 +40,7 @@ impl Edge {
                     retained.extend(messages);
                 }
                 Err((code, why)) => {
-                    refusals.add(&text, why);
+                    why.into_iter().for_each(|why| refusals.add(&text, why));
                     codes.push(code);
                 }
             }
@@ -76,14 +76,14 @@ impl Edge {
         let owed =
             entry.retained.len() + entry.after_suback.iter().map(|(_, owed)| owed.len()).sum::<usize>();
         if !entry.session.has_room_for(text) {
-            return Err((0x97, "too many subscriptions".into()));
+            return Err((0x97, Some("too many subscriptions".into())));
         }
         if owed > self.shared.settings.retained.messages {
-            return Err((0x97, "too many retained messages are still on their way".into()));
+            return Err((0x97, Some("too many retained messages are still on their way".into())));
         }
         if let Err(why) = self.shared.policy.subscribe(&entry.identity, &filter) {
             tracing::info!(client = %entry.identity.device.client, %text, why, "subscription denied");
-            return Err((0x87, why.into()));
+            return Err(self.denied(why));
         }
         let filter = TopicFilter { filter: (&*filter.filter).into(), share: filter.share };
         let subscription = Subscription { options, id, filter };
@@ -96,6 +96,11 @@ impl Edge {
         }
         let retained = self.retained_for(slot, &subscription, old.is_none());
         Ok((subscription, retained))
+    }
+
+    /// "Not authorized", or "unspecified error", for a server that "does not wish to reveal the reason" (§3.9.3).
+    fn denied(&self, why: &'static str) -> Refused {
+        if self.shared.settings.say_why { (0x87, Some(why.into())) } else { (0x80, None) }
     }
 
     /// §3.3.1.3: 0 always, 1 for a new subscription, 2 never; never for shared subscriptions (§4.8.2).

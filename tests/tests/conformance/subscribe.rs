@@ -1,7 +1,9 @@
 //! SUBSCRIBE and SUBACK (MQTT 5 §3.8, §3.9), and which copies of a message they bring (§3.3.4).
 
-use crate::talk::{SINCE_311, all, five, versions};
-use hubbub_tests::Version;
+use std::sync::Arc;
+
+use crate::talk::{SINCE_311, Talk, all, five, versions};
+use hubbub_tests::{Settings, Version};
 
 #[test]
 fn each_filter_is_answered_in_its_place() {
@@ -71,6 +73,21 @@ fn the_lower_of_publish_and_grant_is_delivered() {
                 id.replace("$p", "$q")
             ));
         }
+    }
+}
+
+#[test]
+fn a_server_may_keep_to_itself_that_a_right_is_missing() {
+    let settings = Settings::dev().set("store.engine", "memory").set("acl.say_why", "false");
+    let hub = Arc::new(settings.start());
+    for version in SINCE_311 {
+        Talk::with(hub.clone(), *version).goes(
+            "a connects
+             a > 82 ~ 0001 {} <u/somebody/inbox> 01
+             a < 90 ~ 0001 {} 80
+             a > 82 ~ 0002 {} <%/t> 01 <dm/bob> 00 <a#> 01
+             a < 90 ~ 0002 {*} 01 80 [8f](80)",
+        );
     }
 }
 
