@@ -43,8 +43,11 @@ fn a_client_may_publish_without_waiting_for_connack() {
 
 #[test]
 fn another_protocol_name_is_not_let_in() {
-    versions(&[Version::V311], "a > 10 ~ <MQTX> 04 02 0000 <a%> \n a closed");
-    versions(&[Version::V311], "a > 10 ~ <mqtt> 04 02 0000 <a%> \n a closed");
+    for name in ["MQTX", "mqtt", "MQTT ", "MQisdp", ""] {
+        versions(&[Version::V311], &format!("a > 10 ~ <{name}> 04 02 0000 <a%> \n a closed"));
+        five(&format!("a > 10 ~ <{name}> 05 02 0000 00 <a%> \n a closed"));
+        versions(&[Version::V31], &format!("a > 10 ~ <{name}> 03 02 0000 <a%> \n a closed"));
+    }
 }
 
 #[test]
@@ -88,6 +91,7 @@ fn flags_of_connect_and_its_fields_have_to_agree() {
 fn fields_of_connect_come_in_their_order() {
     all("a > CONNECT c6 0000 {} <a%> {} <%/will> <gone> <alice%> <secret>
          a < 20 ~ 00 00 {*}
+         a subscribes <u/alice%/inbox> 01
          b connects
          b subscribes <%/will> 00
          a gone

@@ -4,7 +4,7 @@ use hubbub_tests::wire::{VERSIONS, varint};
 use hubbub_tests::{Connect, Props, Publish, Settings, Version};
 
 use crate::line::frame;
-use crate::talk::{all, five, versions};
+use crate::talk::{Talk, all, five, versions};
 use crate::websocket::{has_connack, opened};
 use crate::{MIB, grows};
 
@@ -58,7 +58,7 @@ fn t02_what_a_client_may_not_say_ends_its_connection_and_leaves_nothing() {
     }
 }
 
-/// Guards: `varint::read` (codec/varint.rs), `Reader` (codec/decode/reader.rs), `needs` (codec/decode.rs). All cuts are in
+/// Guards: `varint::read` (codec/varint.rs), `Reader` (codec/decode/reader.rs), `Link::keep` (edge/link.rs). All cuts are in
 /// `conformance/cuts` and `conformance/cuts_websocket`.
 #[test]
 fn t03_lengths_that_cannot_be_and_packets_in_any_pieces() {
@@ -82,6 +82,20 @@ fn t03_lengths_that_cannot_be_and_packets_in_any_pieces() {
     five("a connects \n a > 30 ~ <t> ff ff ff ff 7f 'x' \n a ends 81");
     five("a connects \n a > 30 ~ <t> 09 01 01 'x' \n a ends 81");
     let mut random = Random(1);
+    for (who, version) in ["a", "a@ws"].into_iter().flat_map(|who| VERSIONS.map(|version| (who, version))) {
+        let mut talk = Talk::new(version);
+        let mark = talk.mark();
+        let said = format!(
+            "CONNECT 02 0000 {{}} <a{mark}> ; 82 ~ 0001 {{}} <{mark}> 00 ; 30 ~ <{mark}> {{}} 'x' ; c0 00"
+        );
+        let mut bytes = crate::notation::bytes(&said, version, &Default::default());
+        while !bytes.is_empty() {
+            let piece: Vec<u8> = bytes.drain(..1 + random.below(bytes.len().min(5))).collect();
+            talk.line(who).sends(&piece);
+        }
+        talk.goes(&format!("{who} < 20 ~ 00 00 {{*}} \n {who} < 90 ~ 0001 {{}} 00"));
+        talk.goes(&format!("{who} < 30 ~ <%> {{}} 'x' \n {who} < d0 00"));
+    }
     for _ in 0..200 {
         let hub = crate::talk::hub();
         let framed = random.below(2) == 0;
@@ -138,22 +152,18 @@ fn t04_malformed_packets_leave_no_memory_behind() {
 #[test]
 fn t06_deep_topics_and_thousands_of_properties_are_bounded() {
     let hub = Settings::dev().set("limits.topic_bytes", "60KiB").set("store.engine", "memory").start();
-    let (slashes, deepest) = ("/".repeat(61_000), "/".repeat(31));
+    let (slashes, deepest, long) = ("/".repeat(61_000), "/".repeat(31), "x".repeat(61_500));
     let mut healthy = hub.person("healthy").arrives();
-    for (topic, code) in [(&*slashes, 0x90), (&"/".repeat(32), 0x90)] {
+    for (topic, code) in [(&*slashes, 0x90), (&"/".repeat(32), 0x90), (&long, 0x90)] {
         let mut alice = hub.person("alice").connects();
         alice.send_publish(Publish::new(topic, "x"));
-        assert_eq!(alice.is_closed().map(|(code, _)| code), Some(code), "{} levels", topic.len() + 1);
+        assert_eq!(alice.is_closed().map(|(code, _)| code), Some(code), "{} bytes", topic.len());
         let mut alice = hub.person("alice").connects();
         assert_eq!(alice.try_subscribe(topic, 0), 0x8f);
         assert_eq!(alice.try_subscribe(&format!("{topic}#"), 0), 0x8f);
         assert_eq!(alice.try_subscribe(&deepest, 0), 0);
         let will = Connect::new(Version::V5, "w").user("alice").will(Publish::new(topic, "x"));
-        assert!(
-            hubbub_tests::Client::connect(hub.mqtt(), will).is_err(),
-            "a will of {} levels",
-            topic.len() + 1
-        );
+        assert!(hubbub_tests::Client::connect(hub.mqtt(), will).is_err(), "a will on {} bytes", topic.len());
         healthy.pings();
     }
     for count in [65, 9000] {

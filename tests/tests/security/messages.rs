@@ -149,7 +149,8 @@ fn t35_a_message_expires_once_wherever_it_waits_and_not_in_flight() {
     talk.goes("c connects \n c subscribes <%/kept> 01 \n c quiet \n b quiet");
 }
 
-/// Guards: `Edge::deliver_all` (edge/publish.rs): one copy, the lower quality, all identifiers; `Edge::is_own` for no-local.
+/// Guards: `Edge::deliver_all` (edge/publish.rs) and `Queues::enqueue` (bridge/queue.rs): one copy, the lower quality, all
+/// identifiers; `Edge::is_own` and `Queues::matches` for no-local.
 #[test]
 fn t36_overlapping_subscriptions_bring_one_copy() {
     for comes in ["connects", "persists"] {
@@ -174,27 +175,17 @@ fn t36_overlapping_subscriptions_bring_one_copy() {
         [("00", "34", "30", ""), ("01", "34", "32", "$p"), ("02", "32", "32", "$p"), ("02", "30", "30", "")]
     {
         let ids = if sent == "30" { "" } else { "0001" };
-        all(&format!(
-            "b connects
-             b subscribes <%/t> {granted}
-             a connects
-             a > {sent} ~ <%/t> {ids} {{}} 'x'
-             b < {first} ~ <%/t> {id} {{}} 'x'"
-        ));
+        for comes in ["connects", "persists"] {
+            all(&format!(
+                "b {comes}
+                 b subscribes <%/t> {granted}
+                 a connects
+                 a > {sent} ~ <%/t> {ids} {{}} 'x'
+                 b < {first} ~ <%/t> {id} {{}} 'x'"
+            ));
+        }
     }
-    five(
-        "b connects
-          b > 82 ~ 0001 {0b 07} <%/+> 00
-          b < 90 ~ 0001 {} 00
-          b > 82 ~ 0002 {} <%/u> 00
-          b < 90 ~ 0002 {} 00
-          b > 30 ~ <%/u> {} 'x'
-          b < 30 ~ <%/u> {0b 07} 'x'
-          b > 82 ~ 0003 {0b ffffff7f} <%/+> 00
-          b < 90 ~ 0003 {} 00
-          b > 30 ~ <%/t> {} 'x'
-          b < 30 ~ <%/t> {0b ffffff7f} 'x'",
-    );
+    ["connects", "persists"].into_iter().for_each(one_copy_has_all_identifiers);
     for comes in ["connects", "persists"] {
         five(
             &format!(
@@ -214,6 +205,31 @@ fn t36_overlapping_subscriptions_bring_one_copy() {
             ),
         );
     }
+}
+
+fn one_copy_has_all_identifiers(comes: &str) {
+    let mut talk = Talk::new(Version::V5);
+    talk.goes(&format!(
+        "b {comes}
+         b > 82 ~ 0001 {{0b 07}} <%/+> 01
+         b < 90 ~ 0001 {{}} 01
+         b > 82 ~ 0002 {{}} <%/u> 01
+         b < 90 ~ 0002 {{}} 01
+         b > 82 ~ 0003 {{0b ffffff7f}} <%/t> 01
+         b < 90 ~ 0003 {{}} 01
+         a connects
+         a > 32 ~ <%/u> 0001 {{}} 'x'
+         b < 32 ~ <%/u> $p {{0b 07}} 'x'
+         b > 82 ~ 0004 {{0b 09}} <%/+> 01
+         b < 90 ~ 0004 {{}} 01
+         a > 32 ~ <%/u> 0002 {{}} 'x'
+         b < 32 ~ <%/u> $q {{0b 09}} 'x'
+         a > 32 ~ <%/t> 0003 {{}} 'x'"
+    ));
+    let packet = talk.line("b").packet();
+    let has = |id: &[u8]| packet.windows(id.len()).any(|part| part == id);
+    assert!(has(&[0x0b, 9]) && has(b"\x0b\xff\xff\xff\x7f"), "{comes}: {packet:02x?}");
+    talk.goes("b quiet");
 }
 
 /// Guards: `Edge::subscribe` and `Edge::unsubscribe` (edge/subscribe.rs).
