@@ -26,6 +26,8 @@ pub struct Settings {
     values: BTreeMap<String, String>,
     /// Bytes.
     largest_file: Option<u64>,
+    /// Says what time it is.
+    clock: Option<PathBuf>,
 }
 
 /// A running hub. Dropping it kills it, and prints its log if the test is failing.
@@ -54,7 +56,7 @@ impl Settings {
         let mut values: BTreeMap<_, _> = listen.map(|key| (key.to_owned(), "127.0.0.1:0".to_owned())).into();
         let level = "info,hubbub=debug,hubbub_broker=debug,hubbub_bridge=debug";
         values.insert("log.level".into(), level.into());
-        Settings { dev: true, rules: None, values, largest_file: None }
+        Settings { dev: true, rules: None, values, largest_file: None, clock: None }
     }
 
     /// Without `--dev`: users log in with passwords.
@@ -93,6 +95,12 @@ impl Settings {
     /// The system lets it write no file larger than this: a disk that is full, as far as it can tell.
     pub fn largest_file(mut self, bytes: u64) -> Settings {
         self.largest_file = Some(bytes);
+        self
+    }
+
+    /// Its wall clock shows the time of this machine and what the file says, as in "+1d"; the file may change while it runs.
+    pub fn clock(mut self, file: &Path) -> Settings {
+        self.clock = Some(file.into());
         self
     }
 
@@ -135,7 +143,12 @@ impl Settings {
     }
 
     fn serve(&self, folder: &Path) -> Command {
-        let serve = self.command(folder, if self.dev { &["serve", "--dev"] } else { &["serve"] });
+        let mut serve = self.command(folder, if self.dev { &["serve", "--dev"] } else { &["serve"] });
+        if let Some(file) = &self.clock {
+            serve.env("LD_PRELOAD", clockwork()).env("FAKETIME_TIMESTAMP_FILE", file);
+            // What measures durations goes on as it is; nobody sets that back.
+            serve.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_NO_CACHE", "1");
+        }
         match self.largest_file {
             None => serve,
             Some(bytes) => {
@@ -145,6 +158,16 @@ impl Settings {
             }
         }
     }
+}
+
+/// The library that shows a program another time.
+///
+/// # Panics
+/// If it is not installed.
+fn clockwork() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
+    let mut files = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));
+    files.find(|file| file.exists()).expect("Debian's package faketime, which tests/run installs")
 }
 
 impl Hub {

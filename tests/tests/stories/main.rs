@@ -26,6 +26,7 @@ mod sessions;
 mod share;
 mod store;
 mod sys;
+mod time;
 mod tls;
 mod topics;
 mod websocket;
