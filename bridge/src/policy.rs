@@ -3,6 +3,8 @@
 //! The chat namespaces have built-in rules that follow from who somebody is; every other topic is decided by the ACL
 //! file, and without one by nobody: deny by default.
 
+mod decide;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -14,29 +16,24 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use tokio::sync::Semaphore;
 
-use hubbub_broker::lane::{Device, Errand};
+use hubbub_broker::lane::Device;
 use hubbub_broker::policy::{
-    Answer, Door, Exchange, Identity, LoginRefusal, LoginRequest, Policy, PublishVerdict, RetainRule,
+    Answer, Door, Exchange, Identity, LoginRefusal, LoginRequest, Policy, PublishVerdict,
 };
 use hubbub_broker::topic::{TopicFilter, check_id};
 
-use crate::acl::{Access, Acl};
-use crate::location;
+use crate::acl::Acl;
 use crate::scram::{self, Scram};
 use crate::store::Store;
 use crate::users;
+
+pub use decide::Action;
 
 /// The user of a client that named none, where that is allowed. `~` stands in no id, so nobody can be called so.
 const ANONYMOUS: &str = "~anonymous";
 
 /// The user of the health check.
 const CANARY: &str = "~canary";
-
-/// Where the health check publishes.
-const CANARY_TOPICS: &str = "$SYS/canary/";
-
-/// What the server tells of itself.
-const SYS: &str = "$SYS";
 
 /// The rules of this server.
 pub struct House {
@@ -181,44 +178,6 @@ impl House {
             Err(_) => Err(LoginRefusal::Unavailable),
         }
     }
-
-    fn acl(&self, who: &Identity, access: Access, topic: &str) -> bool {
-        let acl = self.acl.read().unwrap_or_else(PoisonError::into_inner);
-        let Device { user, client } = &who.device;
-        acl.as_ref().map_or(self.dev, |acl| acl.allows(acl_name(user), client, access, topic))
-    }
-
-    /// As [`Policy::subscribe`] has it: some topic that the filter matches may be read.
-    fn acl_filter(&self, who: &Identity, filter: &str) -> bool {
-        let acl = self.acl.read().unwrap_or_else(PoisonError::into_inner);
-        let Device { user, client } = &who.device;
-        acl.as_ref().map_or(self.dev, |acl| acl.allows_filter(acl_name(user), client, filter))
-    }
-
-    fn is_admin(&self, who: &Identity) -> bool {
-        self.admins.iter().any(|admin| *admin == *who.device.user)
-    }
-
-    /// Topics that begin with `$` are for the use of the server (§4.7.2). It uses `$SYS` and `$share`; others may be opened
-    /// by a rule that names them, for no wildcard of a rule matches `$`.
-    fn may_be_opened(&self, first: &str) -> bool {
-        let has_rules = self.acl.read().unwrap_or_else(PoisonError::into_inner).is_some();
-        has_rules && ![SYS, "$share"].contains(&first)
-    }
-
-    fn direct_message(&self, who: &Identity, peer: &str) -> PublishVerdict {
-        if !is_person(who) {
-            return PublishVerdict::Denied("only users can send direct messages");
-        }
-        if check_id(peer).is_err() {
-            return PublishVerdict::Denied("a direct message goes to dm/{user}");
-        }
-        // In dev mode whoever is named exists. An unreadable store refuses.
-        if !self.dev && !users::exists(&*self.store, peer).unwrap_or(false) {
-            return PublishVerdict::Denied("there is no such user");
-        }
-        PublishVerdict::Errand(Errand::Chat)
-    }
 }
 
 /// Of a user who was checked.
@@ -240,15 +199,6 @@ fn bearer(named: ByteString, username: Option<ByteString>) -> Result<ByteString,
     }
 }
 
-/// The Mosquitto syntax knows the anonymous user by an empty name.
-fn acl_name(user: &str) -> &str {
-    if user == ANONYMOUS { "" } else { user }
-}
-
-fn is_person(who: &Identity) -> bool {
-    !who.device.user.starts_with('~')
-}
-
 /// What others see of a client id: `bob-phone` of the user `bob` is a `phone`.
 fn device_kind(user: &str, client: &str) -> ByteString {
     let rest = client.strip_prefix(user).and_then(|rest| rest.strip_prefix(['-', '/', '_', '.', ':']));
@@ -266,83 +216,25 @@ impl Policy for House {
     }
 
     fn publish(&self, who: &Identity, topic: &str, payload: &[u8]) -> PublishVerdict {
-        if who.door == Door::BareClientId {
-            return if topic.contains('/') || topic.starts_with('$') {
-                PublishVerdict::Denied("this door only knows client ids as topics")
-            } else {
-                PublishVerdict::Plain(RetainRule::AsSent)
-            };
-        }
-        let me = &*who.device.user;
-        let (first, rest) = topic.split_once('/').unwrap_or((topic, ""));
-        match first {
-            "dm" => self.direct_message(who, rest),
-            "rpc" if is_person(who) => PublishVerdict::Errand(Errand::Rpc),
-            "p" if is_person(who) && rest.strip_suffix("/set") == Some(me) => {
-                PublishVerdict::Errand(Errand::Presence)
-            }
-            "owntracks" if self.location && rest.split('/').next() == Some(me) && is_person(who) => {
-                PublishVerdict::Plain(location::retain_rule(topic, payload))
-            }
-            "rpc" | "p" | "owntracks" | "u" | "c" => PublishVerdict::Denied("this topic is not yours"),
-            _ if me == CANARY && topic.starts_with(CANARY_TOPICS) => {
-                PublishVerdict::Plain(RetainRule::AsSent)
-            }
-            _ if first.starts_with('$') && !self.may_be_opened(first) => {
-                PublishVerdict::Denied("topics that begin with $ are the server's")
-            }
-            _ if self.acl(who, Access::Write, topic) => PublishVerdict::Plain(RetainRule::AsSent),
-            _ => PublishVerdict::Denied("no rule allows it"),
-        }
+        self.decide(who, Action::Publish(payload), topic)
     }
 
     fn subscribe(&self, who: &Identity, filter: &TopicFilter) -> Result<(), &'static str> {
-        let filter = &*filter.filter;
-        if who.door == Door::BareClientId {
-            return if filter == &*who.device.client {
-                Ok(())
-            } else {
-                Err("this door only knows one's own client id")
-            };
-        }
-        let me = &*who.device.user;
-        let (first, rest) = filter.split_once('/').unwrap_or((filter, ""));
-        match first {
-            "u" => match rest.split('/').next() == Some(me) {
-                true => Ok(()),
-                false => Err("this topic is not yours"),
-            },
-            "p" | "owntracks" if is_person(who) => Ok(()),
-            "dm" | "rpc" | "c" | "p" | "owntracks" => Err("nothing is delivered there"),
-            _ if me == CANARY && filter.starts_with(CANARY_TOPICS) => Ok(()),
-            // Only rules that name it reach it: no wildcard of a rule matches `$`.
-            SYS if self.is_admin(who) || self.acl_filter(who, filter) => Ok(()),
-            SYS => Err("only admins read $SYS"),
-            _ if first.starts_with('$') && !self.may_be_opened(first) => {
-                Err("topics that begin with $ are the server's")
-            }
-            _ if self.acl_filter(who, filter) => Ok(()),
-            _ => Err("no rule allows it"),
+        match self.decide(who, Action::Subscribe, &filter.filter) {
+            PublishVerdict::Denied(why) => Err(why),
+            _ => Ok(()),
         }
     }
 
     fn receive(&self, who: &Identity, topic: &str) -> bool {
-        let me = &*who.device.user;
-        let (first, rest) = topic.split_once('/').unwrap_or((topic, ""));
-        match first {
-            "u" => rest.split('/').next() == Some(me),
-            "p" | "owntracks" => is_person(who),
-            "dm" | "rpc" | "c" => false,
-            _ if who.door == Door::BareClientId => topic == &*who.device.client,
-            SYS => me == CANARY || self.is_admin(who) || self.acl(who, Access::Read, topic),
-            _ if first.starts_with('$') && !self.may_be_opened(first) => false,
-            _ => self.acl(who, Access::Read, topic),
-        }
+        !matches!(self.decide(who, Action::Receive, topic), PublishVerdict::Denied(_))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hubbub_broker::policy::RetainRule;
+
     use super::*;
     use crate::store::MemoryStore;
 
