@@ -18,16 +18,16 @@ use hubbub_broker::retained::Retained;
 use hubbub_broker::session::RestoredSession;
 use hubbub_broker::share::Search;
 use hubbub_broker::spine::{Batch, End, Lane, SpineError};
-use hubbub_broker::topic::TopicLimits;
 use hubbub_config::Config;
 
 use crate::acl::{Acl, AclMistake};
 use crate::chat::{self, Chat, ChatRules, Sender};
+use crate::devices;
 use crate::inbox::{self, Inboxes};
 use crate::people::People;
 use crate::policy::House;
 use crate::push::{Push, PushError};
-use crate::queue::{self, QueueLimits, Queues};
+use crate::queue::{self, Queues};
 use crate::retained::RetainedKeeper;
 use crate::rpc::Request;
 use crate::scram::Scram;
@@ -86,6 +86,8 @@ pub struct Opened {
     pub bridge: Bridge,
     /// Sessions of an earlier run, for the edges.
     pub sessions: Vec<RestoredSession>,
+    /// The places of device classes of which a user has one, and which device has them.
+    pub places: Vec<(lane::Device, ByteString)>,
     /// The rules.
     pub house: Arc<House>,
 }
@@ -129,25 +131,20 @@ impl Bridge {
         retained: Arc<Retained>,
     ) -> Result<Opened, BridgeError> {
         let keeper = RetainedKeeper::load(&*store, retained.clone(), clock.now())?;
-        let topics = TopicLimits { levels: config.limits.topic_levels, bytes: config.limits.topic_bytes };
-        let session = &config.session;
-        let max = QueueLimits {
-            messages: session.durable_queue_messages,
-            bytes: session.durable_queue_bytes,
-            drop: session.durable_queue_drop,
-        };
-        let mut queues = Queues::new(topics, max, counters.clone());
+        let mut queues = Queues::of(config, counters.clone());
         let mut sessions = queues.restore(&*store, clock.now())?;
+        let places = devices::places(&*store, &sessions)?;
         wills::restore(&*store, &mut sessions, clock.now())?;
         let people = People::start(&config.presence, &*store, &retained, clock.now())?;
         let push = Push::start(&config.notify, &*store, counters.clone())?;
         let rules =
             ChatRules { dedupe_window: config.chat.dedupe_window, body_max: config.chat.body_max_bytes };
-        let acl = read_acl(config)?;
+        let acl = read_acl(&config.acl)?;
         let (dev, location) = (config.login.dev, config.location.enabled);
         let house = House::new(store.clone(), dev, acl, location, config.login.hash_concurrency);
         let scram = config.login.scram_rounds().map(|rounds| Scram::open(&*store, rounds)).transpose()?;
-        let house = Arc::new(house.with_scram(scram).with_admins(config.acl.admins.clone()));
+        let house = house.with_scram(scram).with_admins(config.acl.admins.clone());
+        let house = Arc::new(house.with_barred(devices::barred(&*store)?));
         let bridge = Bridge {
             store,
             clock,
@@ -167,7 +164,7 @@ impl Bridge {
             later: VecDeque::new(),
             credit: Credit::default(),
         };
-        Ok(Opened { bridge, sessions, house })
+        Ok(Opened { bridge, sessions, places, house })
     }
 
     /// Runs until told to stop and nothing more comes, or until the disk or the spine fails.
@@ -325,6 +322,8 @@ impl Bridge {
             }
             ToBridge::WillDue { device, due } => wills::wait(tx, &device, due)?,
             ToBridge::WillOver { device } => tx.delete(keys::will(&device.client)),
+            ToBridge::LoggedIn { device, class } => devices::log_in(tx, &device, &class),
+            ToBridge::LoggedOut { device, class } => devices::log_out(tx, &device, &class)?,
             ToBridge::Detach { source: Source::Queue, .. } | ToBridge::Heartbeat => {}
         }
         Ok(())
@@ -495,8 +494,9 @@ fn sweep(tx: &mut Transaction<'_>, store: &dyn Store, window: Millis) -> Result<
     Ok(count)
 }
 
-fn read_acl(config: &Config) -> Result<Option<Acl>, BridgeError> {
-    let Some(path) = &config.acl.file else { return Ok(None) };
+/// Reads the rules on topics that are not chat, or says what is wrong with them, all of it.
+pub fn read_acl(settings: &hubbub_config::Acl) -> Result<Option<Acl>, BridgeError> {
+    let Some(path) = &settings.file else { return Ok(None) };
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|error| BridgeError::Acl { file: file.clone(), mistakes: error.to_string() })?;

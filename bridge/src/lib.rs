@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod bridge;
 pub mod chat;
+pub mod devices;
 pub mod envelope;
 pub mod inbox;
 pub mod inspect;

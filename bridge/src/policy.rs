@@ -3,9 +3,10 @@
 //! The chat namespaces have built-in rules that follow from who somebody is; every other topic is decided by the ACL
 //! file, and without one by nobody: deny by default.
 
+mod changes;
 mod decide;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -16,6 +17,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use tokio::sync::Semaphore;
 
+use hubbub_broker::clock::Millis;
 use hubbub_broker::lane::Device;
 use hubbub_broker::policy::{
     Answer, Door, Exchange, Identity, LoginRefusal, LoginRequest, Policy, PublishVerdict,
@@ -23,10 +25,12 @@ use hubbub_broker::policy::{
 use hubbub_broker::topic::{TopicFilter, check_id};
 
 use crate::acl::Acl;
+use crate::devices;
 use crate::scram::{self, Scram};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::users;
 
+use changes::Changes;
 pub use decide::Action;
 
 /// The user of a client that named none, where that is allowed. `~` stands in no id, so nobody can be called so.
@@ -50,6 +54,9 @@ pub struct House {
     scram: Option<Scram>,
     /// The password of the health check, made anew at each start.
     canary: ByteString,
+    changes: Changes,
+    /// Devices that are kept out.
+    barred: RwLock<HashSet<Device, RandomState>>,
 }
 
 /// Passwords that were found right, under a key of this run, so that a storm of reconnects does not hash each one again.
@@ -105,6 +112,8 @@ impl House {
             },
             scram: None,
             canary: format!("{:032x}", ulid::Ulid::new().random()).into(),
+            changes: Changes::default(),
+            barred: RwLock::default(),
         }
     }
 
@@ -116,6 +125,37 @@ impl House {
     /// With users who may read what the server tells of itself.
     pub fn with_admins(self, admins: Vec<String>) -> House {
         House { admins, ..self }
+    }
+
+    /// Without these devices.
+    pub fn with_barred(self, barred: HashSet<Device, RandomState>) -> House {
+        House { barred: RwLock::new(barred), ..self }
+    }
+
+    /// Other rights on topics that are not chat, from now on and as a whole. The edges have to hear of it.
+    pub fn set_acl(&self, acl: Option<Acl>) {
+        *self.acl.write().unwrap_or_else(PoisonError::into_inner) = acl;
+    }
+
+    /// An account was removed, or its password or its tokens count no longer: whoever was checked before does not come in.
+    /// The edges have to hear who is to go.
+    pub fn account_changed(&self, user: &str) {
+        self.forget_passwords();
+        self.changes.note(user);
+    }
+
+    /// Keeps a device out until it is allowed again. The edges have to hear that it is to go.
+    pub fn bar(&self, device: &Device, now: Millis) -> Result<(), StoreError> {
+        devices::bar(&*self.store, device, now)?;
+        self.barred.write().unwrap_or_else(PoisonError::into_inner).insert(device.clone());
+        Ok(())
+    }
+
+    /// Lets a device in again; gives back whether it was kept out.
+    pub fn allow(&self, device: &Device) -> Result<bool, StoreError> {
+        let was_barred = devices::allow(&*self.store, device)?;
+        self.barred.write().unwrap_or_else(PoisonError::into_inner).remove(device);
+        Ok(was_barred)
     }
 
     /// User name and password with which the health check may come in.
@@ -135,7 +175,7 @@ impl House {
     }
 
     async fn check(&self, request: LoginRequest) -> Result<Identity, LoginRefusal> {
-        let LoginRequest { door, peer, client, certificate, username, password } = request;
+        let LoginRequest { door, peer, client, class, certificate, username, password } = request;
         let user = match (door, username) {
             // The client id is a topic here, so it has to be one level that stands for itself. Nobody else can be
             // called like this user, because of the ~.
@@ -155,7 +195,7 @@ impl House {
             (_, Some(name)) => self.verify(name, password.unwrap_or_default()).await?,
         };
         // Copied, so that it does not keep the read buffer.
-        Ok(identity(ByteString::from(&*user), client, door))
+        Ok(identity(ByteString::from(&*user), client, class, door))
     }
 
     async fn verify(&self, name: ByteString, password: Bytes) -> Result<ByteString, LoginRefusal> {
@@ -181,8 +221,13 @@ impl House {
 }
 
 /// Of a user who was checked.
-pub(crate) fn identity(user: ByteString, client: ByteString, door: Door) -> Identity {
-    let kind = device_kind(&user, &client);
+pub(crate) fn identity(
+    user: ByteString,
+    client: ByteString,
+    class: Option<ByteString>,
+    door: Door,
+) -> Identity {
+    let kind = class.unwrap_or_else(|| device_class(&user, &client));
     Identity { device: Device { user, client }, kind, door }
 }
 
@@ -199,8 +244,8 @@ fn bearer(named: ByteString, username: Option<ByteString>) -> Result<ByteString,
     }
 }
 
-/// What others see of a client id: `bob-phone` of the user `bob` is a `phone`.
-fn device_kind(user: &str, client: &str) -> ByteString {
+/// The class of a device that does not say it: `bob-phone` of the user `bob` is a `phone`.
+pub(crate) fn device_class(user: &str, client: &str) -> ByteString {
     let rest = client.strip_prefix(user).and_then(|rest| rest.strip_prefix(['-', '/', '_', '.', ':']));
     rest.filter(|rest| !rest.is_empty()).unwrap_or(client).into()
 }
@@ -213,6 +258,18 @@ impl Policy for House {
     fn exchange(&self, method: &str, request: LoginRequest) -> Option<Box<dyn Exchange>> {
         let scram = self.scram.filter(|_| method == scram::METHOD && request.door != Door::BareClientId)?;
         Some(Box::new(scram::Login::new(self.store.clone(), scram, request)))
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes.count()
+    }
+
+    fn admit(&self, who: &Identity, changes: u64) -> Result<(), LoginRefusal> {
+        if self.changes.happened(&who.device.user, changes) {
+            return Err(LoginRefusal::BadCredentials);
+        }
+        let barred = self.barred.read().unwrap_or_else(PoisonError::into_inner);
+        if barred.contains(&who.device) { Err(LoginRefusal::Barred) } else { Ok(()) }
     }
 
     fn publish(&self, who: &Identity, topic: &str, payload: &[u8]) -> PublishVerdict {
@@ -358,6 +415,7 @@ mod tests {
             door: Door::BareClientId,
             peer: ([127, 0, 0, 1], 1).into(),
             client: client.into(),
+            class: None,
             certificate: None,
             username: Some("alice".into()),
             password: None,
@@ -377,6 +435,7 @@ mod tests {
             door: Door::Mqtts,
             peer: ([127, 0, 0, 1], 1).into(),
             client: "phone".into(),
+            class: None,
             certificate: Some(named.into()),
             username: username.map(Into::into),
             password: None,
@@ -400,11 +459,33 @@ mod tests {
     }
 
     #[test]
+    fn a_login_that_was_checked_before_the_account_changed_does_not_come_in_after_it() {
+        let house = house(false);
+        let before = house.changes();
+        assert_eq!(house.admit(&alice(), before), Ok(()));
+        house.account_changed("alice");
+        assert_eq!(house.admit(&alice(), before), Err(LoginRefusal::BadCredentials));
+        assert_eq!(house.admit(&alice(), house.changes()), Ok(()));
+        assert_eq!(house.admit(&who("bob", Door::Mqtt), before), Ok(()));
+    }
+
+    #[test]
+    fn a_device_that_is_barred_does_not_come_in_and_others_of_the_user_do() {
+        let house = house(false);
+        house.bar(&alice().device, 7).unwrap();
+        assert_eq!(house.admit(&alice(), 0), Err(LoginRefusal::Barred));
+        let other = Device { client: "alice-web".into(), ..alice().device };
+        assert_eq!(house.admit(&Identity { device: other, ..alice() }, 0), Ok(()));
+        assert!(house.allow(&alice().device).unwrap());
+        assert_eq!(house.admit(&alice(), 0), Ok(()));
+    }
+
+    #[test]
     fn devices_are_named_by_what_follows_the_user() {
-        assert_eq!(&*device_kind("bob", "bob-phone"), "phone");
-        assert_eq!(&*device_kind("bob", "bob/Mac Book"), "Mac Book");
-        assert_eq!(&*device_kind("bob", "bob"), "bob");
-        assert_eq!(&*device_kind("bob", "mosq-1"), "mosq-1");
-        assert_eq!(&*device_kind("al", "alpha"), "alpha");
+        assert_eq!(&*device_class("bob", "bob-phone"), "phone");
+        assert_eq!(&*device_class("bob", "bob/Mac Book"), "Mac Book");
+        assert_eq!(&*device_class("bob", "bob"), "bob");
+        assert_eq!(&*device_class("bob", "mosq-1"), "mosq-1");
+        assert_eq!(&*device_class("al", "alpha"), "alpha");
     }
 }

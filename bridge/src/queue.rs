@@ -21,6 +21,7 @@ use hubbub_broker::share::{Search, Share};
 use hubbub_broker::spine::Lane;
 use hubbub_broker::topic::{TopicFilter, TopicLimits};
 use hubbub_broker::trie::Trie;
+use hubbub_config::Config;
 
 use crate::inbox::PAGE_BYTES;
 use crate::store::{Order, Store, StoreError, for_each, keys};
@@ -31,15 +32,15 @@ pub use limits::QueueLimits;
 pub use share::settle;
 
 /// Stands for "has not ended": a session whose connection died with the server begins to expire at the restart.
-const CONNECTED: Millis = Millis::MAX;
+pub(crate) const CONNECTED: Millis = Millis::MAX;
 
 /// A persistent session on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SessionRecord {
-    user: String,
-    expiry: u32,
+    pub user: String,
+    pub expiry: u32,
     /// When the last connection ended; [`CONNECTED`] while there is one.
-    ended_at: Millis,
+    pub ended_at: Millis,
 }
 
 /// A subscription on disk.
@@ -102,6 +103,18 @@ impl Queues {
             turns: HashMap::default(),
             last_loan: 0,
         }
+    }
+
+    /// No sessions yet, with the limits of the configuration.
+    pub fn of(config: &Config, counters: Arc<Counters>) -> Queues {
+        let topics = TopicLimits { levels: config.limits.topic_levels, bytes: config.limits.topic_bytes };
+        let session = &config.session;
+        let max = QueueLimits {
+            messages: session.durable_queue_messages,
+            bytes: session.durable_queue_bytes,
+            drop: session.durable_queue_drop,
+        };
+        Queues::new(topics, max, counters)
     }
 
     /// Reads all sessions from disk, for this and for the edges: one pass over each kind of record.

@@ -6,6 +6,8 @@ use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 
+use hubbub_broker::clock::Millis;
+
 use crate::scram::{NoVerifier, Verifier};
 use crate::store::{Batch, Order, Store, StoreError, keys};
 
@@ -81,13 +83,30 @@ pub fn passwd(
     write(store, name, password.as_ref(), scram)
 }
 
-/// Removes an account. Messages, sessions and presence of the user stay.
-pub fn remove(store: &dyn Store, name: &str) -> Result<(), UserError> {
+/// Removes an account; tokens of the user made up to now do not count any more. Messages stay. Connections and sessions have to
+/// be ended by the server or, without one, in the store.
+pub fn remove(store: &dyn Store, name: &str, now: Millis) -> Result<(), UserError> {
     must_exist(store, name)?;
     let mut batch = Batch::new();
     batch.delete(keys::user(name));
     batch.delete(keys::verifier(name));
+    batch.put(keys::not_before(name), now.to_be_bytes());
     Ok(store.commit(batch)?)
+}
+
+/// Tokens of a user made up to now do not count any more. There need be no account: a token can be all that a user has.
+pub fn revoke_tokens(store: &dyn Store, name: &str, now: Millis) -> Result<(), UserError> {
+    check_name(name)?;
+    let mut batch = Batch::new();
+    batch.put(keys::not_before(name), now.to_be_bytes());
+    Ok(store.commit(batch)?)
+}
+
+/// The time before which tokens of a user do not count, in milliseconds since the Unix epoch; nothing if all do. If it cannot
+/// be read, none do.
+pub fn tokens_not_before(store: &dyn Store, name: &str) -> Result<Option<Millis>, StoreError> {
+    let stored = store.get(&keys::not_before(name))?;
+    Ok(stored.map(|bytes| bytes.try_into().map_or(Millis::MAX, Millis::from_be_bytes)))
 }
 
 /// The names of all accounts, sorted by their bytes.
@@ -217,9 +236,24 @@ mod tests {
         let store = with_alice();
         passwd(&store, "alice", b"looking glass", None).unwrap();
         assert!(verify(&store, "alice", "looking glass") && !verify(&store, "alice", "wonderland"));
-        remove(&store, "alice").unwrap();
+        remove(&store, "alice", 7).unwrap();
         assert!(!verify(&store, "alice", "looking glass"));
         assert!(list(&store).unwrap().is_empty());
+    }
+
+    #[test]
+    fn tokens_count_from_when_they_were_revoked_and_not_at_all_if_nobody_knows() {
+        let store = with_alice();
+        let known = |store: &MemoryStore| tokens_not_before(store, "alice").unwrap();
+        assert_eq!(known(&store), None);
+        revoke_tokens(&store, "alice", 7).unwrap();
+        assert_eq!(known(&store), Some(7));
+        remove(&store, "alice", 9).unwrap();
+        assert_eq!(known(&store), Some(9), "those of a user who is gone as well");
+        let mut batch = Batch::new();
+        batch.put(keys::not_before("alice"), "?");
+        store.commit(batch).unwrap();
+        assert_eq!(known(&store), Some(Millis::MAX));
     }
 
     #[test]
@@ -252,7 +286,7 @@ mod tests {
         passwd(&store, "alice", "looking glass", None).unwrap();
         assert!(!stored(&store));
         passwd(&store, "alice", "looking glass", Some(4096)).unwrap();
-        remove(&store, "alice").unwrap();
+        remove(&store, "alice", 7).unwrap();
         assert!(!stored(&store));
     }
 
@@ -333,7 +367,7 @@ mod tests {
             "user \"alice\" exists already; `hubbub user passwd alice` sets another password"
         );
         assert_eq!(said(passwd(&store, "bob", "x", None)), "there is no user \"bob\"");
-        assert_eq!(said(remove(&store, "a\nb")), "there is no user \"a\\nb\"");
+        assert_eq!(said(remove(&store, "a\nb", 7)), "there is no user \"a\\nb\"");
         assert_eq!(said(add(&store, "bob", "", None)), "a password cannot be empty");
         assert_eq!(
             said(add(&store, "a/b", "x", None)),

@@ -90,6 +90,8 @@ counters! {
     publish_bytes_sent_total: "counter",
     /// QoS 1 and 2 messages that clients have not acknowledged to the end.
     in_flight: "gauge",
+    /// Changes of rights while the server ran.
+    rights_changes_total: "counter",
     /// Publishes that were denied.
     publishes_denied_total: "counter",
     /// Retained messages that were refused because there is no room.

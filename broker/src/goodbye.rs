@@ -17,6 +17,8 @@ pub enum Goodbye {
     KeepAlive,
     /// The same client id connected again.
     TakenOver,
+    /// The user logged in on another device of a class of which there is one (R68).
+    LoggedInElsewhere,
     /// The server stops.
     ShuttingDown,
     /// The server stops, and names another one (`server.redirect`).
@@ -29,7 +31,7 @@ pub enum Goodbye {
     Administrative,
     /// The server cannot serve this connection now.
     Busy,
-    /// The client authenticated again and failed (MQTT 5 §4.12.1); says why.
+    /// The client is not (any more) who it said, or failed to prove it again (MQTT 5 §4.12.1); says why.
     NotAuthenticated(&'static str),
     /// A 3.x client published where it may not: these versions have no other answer.
     Denied,
@@ -49,7 +51,7 @@ impl Goodbye {
             Goodbye::Malformed(code, _) => Some(code),
             Goodbye::ReceiveMaximum => Some(0x93),
             Goodbye::KeepAlive => Some(0x8d),
-            Goodbye::TakenOver => Some(0x8e),
+            Goodbye::TakenOver | Goodbye::LoggedInElsewhere => Some(0x8e),
             Goodbye::ShuttingDown => Some(0x8b),
             Goodbye::UseAnotherServer => Some(0x9c),
             // "Implementation specific error".
@@ -73,6 +75,7 @@ impl Goodbye {
             Goodbye::ReceiveMaximum => "more unacknowledged messages than the receive maximum",
             Goodbye::KeepAlive => "nothing was heard for one and a half times the keep-alive",
             Goodbye::TakenOver => "the same client id connected again",
+            Goodbye::LoggedInElsewhere => "the user logged in on another device of this class",
             Goodbye::ShuttingDown => "server shutting down",
             Goodbye::UseAnotherServer => "server shutting down, use the other one",
             Goodbye::StoreFailed => "the server cannot store messages any more",
@@ -98,6 +101,11 @@ impl Goodbye {
                 | Goodbye::SlowReader
                 | Goodbye::Busy
         )
+    }
+
+    /// Whether it is said on `u/{me}/notice` as well, where the version has no other word for it: it concerns the user.
+    pub fn is_worth_a_notice(self) -> bool {
+        matches!(self, Goodbye::LoggedInElsewhere | Goodbye::Administrative | Goodbye::NotAuthenticated(_))
     }
 
     /// Whether the will is published (§3.1.2.5): after every end but a plain DISCONNECT from the client.

@@ -262,6 +262,20 @@ pub enum ToBridge {
     },
     /// From the watchdog.
     Heartbeat,
+    /// A device has the place of its class now, of which a user has one.
+    LoggedIn {
+        /// Which device.
+        device: Device,
+        /// Its class.
+        class: ByteString,
+    },
+    /// The place is free again, if this device still has it.
+    LoggedOut {
+        /// Which device.
+        device: Device,
+        /// Its class.
+        class: ByteString,
+    },
 }
 
 /// From the bridge, or from another edge, to an edge.

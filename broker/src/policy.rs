@@ -47,6 +47,8 @@ pub struct LoginRequest {
     pub peer: SocketAddr,
     /// Client id, already assigned if the client sent none.
     pub client: ByteString,
+    /// The class that the client says its device is of: one level of a topic, like a user.
+    pub class: Option<ByteString>,
     /// The user whom the client's certificate names, if it was asked for one: its bearer is that user and nobody else.
     pub certificate: Option<ByteString>,
     /// User name.
@@ -60,7 +62,7 @@ pub struct LoginRequest {
 pub struct Identity {
     /// User and client id.
     pub device: Device,
-    /// What the user calls this device: the client id without the user's name in front.
+    /// The class of the device, as others see it: what the client says, or its client id without the user's name in front.
     pub kind: ByteString,
     /// Through which door they came.
     pub door: Door,
@@ -75,6 +77,20 @@ pub enum LoginRefusal {
     NotAuthorized(&'static str),
     /// Nobody can be checked now.
     Unavailable,
+    /// An operator keeps this device out.
+    Barred,
+}
+
+impl LoginRefusal {
+    /// The reason code of CONNACK in MQTT 5, and a sentence.
+    pub fn told(self) -> (u8, &'static str) {
+        match self {
+            LoginRefusal::BadCredentials => (0x86, "bad user name or password"),
+            LoginRefusal::NotAuthorized(why) => (0x87, why),
+            LoginRefusal::Unavailable => (0x88, "nobody can be checked now"),
+            LoginRefusal::Barred => (0x8a, "this device is barred"),
+        }
+    }
 }
 
 /// One authentication that takes several messages, at CONNECT or again later (MQTT 5 §4.12).
@@ -133,6 +149,13 @@ pub trait Policy: Send + Sync {
     /// Begins an authentication by this method, by its name in MQTT 5; nothing if it is not offered. The user name of the
     /// request, if there is one, is the only one that the exchange may find. Its password counts for nothing.
     fn exchange(&self, method: &str, request: LoginRequest) -> Option<Box<dyn Exchange>>;
+
+    /// Counts the changes of accounts: looked at before a login is checked, and handed to [`Policy::admit`].
+    fn changes(&self) -> u64;
+
+    /// May they still come in, whose login was checked from that count on? Asked when the connection begins: from then on a
+    /// change of the account finds it there.
+    fn admit(&self, who: &Identity, changes: u64) -> Result<(), LoginRefusal>;
 
     /// May they publish this here, and what becomes of it? `payload` is looked at for live location only.
     fn publish(&self, who: &Identity, topic: &str, payload: &[u8]) -> PublishVerdict;

@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::edge::{self, EdgeParts, Listener, Mail, SysTopics};
+use crate::edges::Edges;
 use crate::goodbye::Goodbye;
 use crate::policy::Door;
 use crate::session::RestoredSession;
@@ -89,6 +90,7 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// A running broker.
 pub struct Broker {
     mail: Vec<mpsc::Sender<Mail>>,
+    shared: Arc<Shared>,
     threads: Vec<JoinHandle<Result<(), SpineError>>>,
 }
 
@@ -130,7 +132,12 @@ impl Broker {
             let thread = std::thread::Builder::new().name(format!("edge-{id}"));
             threads.push(thread.spawn(body).map_err(StartError::Thread)?);
         }
-        Ok(Broker { mail, threads })
+        Ok(Broker { mail, shared: shared.clone(), threads })
+    }
+
+    /// The way to the edges while they run.
+    pub fn edges(&self) -> Edges {
+        Edges::new(self.mail.clone(), self.shared.clone())
     }
 
     /// Stops accepting, says this to every client, and waits for the edges to end.

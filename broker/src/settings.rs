@@ -65,6 +65,8 @@ pub struct Settings {
     pub spine: SpineSettings,
     /// Between two refreshes of what the server says of itself on `$SYS`.
     pub sys_interval: Option<Duration>,
+    /// Classes of which a user has one device that is logged in.
+    pub single_classes: Vec<String>,
     /// What MQTT 5 clients are told to use in place of a server that stops (§4.11).
     pub redirect: Option<String>,
 }
@@ -119,6 +121,7 @@ impl Settings {
                 stall: config.spine.stall,
             },
             sys_interval: config.server.sys_interval,
+            single_classes: config.devices.single.clone(),
             redirect: config.server.redirect.clone(),
         }
     }

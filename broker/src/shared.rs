@@ -1,5 +1,6 @@
 //! What all edges and the bridge share: small, read-mostly, or only counted.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ahash::RandomState;
@@ -7,6 +8,7 @@ use ahash::RandomState;
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::layers::LayerError;
+use crate::places::Places;
 use crate::policy::Policy;
 use crate::retained::Retained;
 use crate::routes::Routes;
@@ -27,6 +29,9 @@ pub struct Shared {
     pub routes: Routes,
     /// Who may do what.
     pub policy: Arc<dyn Policy>,
+    /// Which device has the place of a class of which a user has one.
+    pub places: Places,
+    rights: AtomicU64,
     home: RandomState,
     tls: RwLock<Option<Arc<TlsAcceptor>>>,
 }
@@ -41,6 +46,8 @@ impl Shared {
         policy: Arc<dyn Policy>,
     ) -> Shared {
         Shared {
+            places: Places::new(settings.single_classes.clone()),
+            rights: AtomicU64::new(0),
             settings,
             clock,
             counters,
@@ -60,6 +67,17 @@ impl Shared {
     /// What TLS listeners offer from now on, to new connections.
     pub fn set_tls(&self, acceptor: Option<TlsAcceptor>) {
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = acceptor.map(Arc::new);
+    }
+
+    /// Counts the changes of rights: what was decided before one has to be decided again.
+    pub fn rights(&self) -> u64 {
+        self.rights.load(Ordering::Acquire)
+    }
+
+    /// The policy decides otherwise from now on. Nothing that it does not allow any more is handed to anybody after this.
+    pub fn rights_changed(&self) {
+        self.rights.fetch_add(1, Ordering::Release);
+        self.counters.rights_changes_total.add(1);
     }
 
     pub(crate) fn count_layer_error(&self, error: &LayerError) {

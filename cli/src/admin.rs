@@ -16,6 +16,7 @@ pub struct Admin {
     /// Where accounts are, and every record.
     url: String,
     records_url: String,
+    devices_url: String,
     token: String,
 }
 
@@ -39,8 +40,8 @@ impl Admin {
             .http_status_as_error(false)
             .proxy(None);
         let page = |path: &str| format!("http://{}/admin/{path}", reachable(address));
-        let (url, records_url) = (page("users"), page("records"));
-        Ok(Admin { agent: settings.build().into(), url, records_url, token })
+        let (url, records_url, devices_url) = (page("users"), page("records"), page("devices"));
+        Ok(Admin { agent: settings.build().into(), url, records_url, devices_url, token })
     }
 
     /// Adds, changes or removes an account.
@@ -61,6 +62,12 @@ impl Admin {
         let name = |user: &Value| user.as_str().or(user["name"].as_str()).map(str::to_owned);
         let names = users.as_array().map(|users| users.iter().filter_map(name).collect());
         names.ok_or_else(|| Failure::new(Exit::Failed, "the server's list of users cannot be read").into())
+    }
+
+    /// Asks for something about devices.
+    pub fn devices(&self, wanted: &Value) -> anyhow::Result<Value> {
+        let request = self.agent.post(&self.devices_url).header("content-type", "application/json");
+        self.answer(request.header("authorization", self.bearer()).send(wanted.to_string()))
     }
 
     /// Every record of its store, as `hubbub store export` writes them.

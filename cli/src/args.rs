@@ -7,7 +7,7 @@ use crate::client::options::{Options, Protocol, Session, Will, fresh_client_id};
 use crate::client::properties::{self, Packet, Property};
 use crate::client::tls::{Belief, Tls};
 use crate::exit::{Failure, help_tail};
-use crate::{bench, chat, history, publish, serve, settings, store, subscribe, user, watch};
+use crate::{bench, chat, device, history, publish, serve, settings, store, subscribe, user, watch};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -48,6 +48,8 @@ pub enum Command {
     Watch(watch::WatchArgs),
     /// Add, list and remove the people who may log in
     User(user::UserArgs),
+    /// List, end and bar the devices of users
+    Device(device::DeviceArgs),
     /// Check, measure and copy the data folder
     Store(store::StoreArgs),
     /// Check or print the configuration

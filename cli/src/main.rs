@@ -7,6 +7,7 @@ mod chat;
 mod client;
 mod clock;
 mod conversation;
+mod device;
 mod exit;
 mod history;
 mod people;
@@ -52,6 +53,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::History(args) => history::run(args),
         Command::Watch(args) => watch::run(args),
         Command::User(args) => user::run(args),
+        Command::Device(args) => device::run(args),
         Command::Store(args) => store::run(args),
         Command::Config(args) => settings::run(args),
         Command::Bench(args) => bench::run(args),

@@ -6,8 +6,11 @@ use crate::admin::Admin;
 use crate::exit::{Exit, Failure, help_tail};
 use crate::settings;
 use clap::{Args, Subcommand};
+use hubbub_bridge::devices;
 use hubbub_bridge::store::{self, Store, StoreError};
 use hubbub_bridge::users::{self, UserError};
+use hubbub_broker::clock::Clock;
+use hubbub_broker::edge::Whose;
 use hubbub_config::{Config, Engine};
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -50,9 +53,15 @@ enum Action {
     /// List the names of all users
     #[command(after_help = help_tail("hubbub user list | wc -l"))]
     List,
-    /// Remove a user; messages stay
+    /// Remove a user: connections, sessions and what waits for them end; messages stay
     #[command(after_help = help_tail("hubbub user remove alice"))]
     Remove {
+        /// Name of the user
+        name: String,
+    },
+    /// Let no token count that was made for a user up to now, and end the user's connections
+    #[command(after_help = help_tail("hubbub user revoke-tokens alice"))]
+    RevokeTokens {
         /// Name of the user
         name: String,
     },
@@ -87,8 +96,12 @@ pub fn run(args: UserArgs) -> anyhow::Result<()> {
             writeln!(out, "changed the password of {}", account.name)?;
         }
         Action::Remove { name } => {
-            place.remove(&name)?;
+            place.remove(&config, &name)?;
             writeln!(out, "removed {name}")?;
+        }
+        Action::RevokeTokens { name } => {
+            place.revoke_tokens(&name)?;
+            writeln!(out, "revoked the tokens of {name}")?;
         }
         Action::List => {
             for name in place.list()? {
@@ -132,10 +145,22 @@ impl Place {
         }
     }
 
-    fn remove(&self, name: &str) -> anyhow::Result<()> {
+    fn remove(&self, config: &Config, name: &str) -> anyhow::Result<()> {
         match self {
-            Place::Store(store, _) => Ok(users::remove(store.as_ref(), name)?),
+            Place::Store(store, _) => {
+                let now = Clock::start().now();
+                users::remove(store.as_ref(), name, now)?;
+                devices::end_sessions(store.as_ref(), config, &Whose::User(name.into()), now)?;
+                Ok(())
+            }
             Place::Server(admin) => admin.change("remove", name, None),
+        }
+    }
+
+    fn revoke_tokens(&self, name: &str) -> anyhow::Result<()> {
+        match self {
+            Place::Store(store, _) => Ok(users::revoke_tokens(store.as_ref(), name, Clock::start().now())?),
+            Place::Server(admin) => admin.change("revoke-tokens", name, None),
         }
     }
 
@@ -155,7 +180,7 @@ impl Action {
                 users::check_name(&account.name)?;
                 account.password()
             }
-            Action::List | Action::Remove { .. } => Ok(String::new()),
+            Action::List | Action::Remove { .. } | Action::RevokeTokens { .. } => Ok(String::new()),
         }
     }
 }

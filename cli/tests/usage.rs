@@ -34,7 +34,7 @@ fn free_port() -> String {
 
 #[test]
 fn every_command_explains_itself() {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 17] = [
         &[],
         &["pub"],
         &["sub"],
@@ -44,6 +44,11 @@ fn every_command_explains_itself() {
         &["user"],
         &["user", "add"],
         &["user", "list"],
+        &["user", "revoke-tokens"],
+        &["device"],
+        &["device", "list"],
+        &["device", "kick"],
+        &["device", "revoke"],
         &["config"],
         &["config", "check"],
         &["config", "print"],

@@ -20,7 +20,7 @@ mod word;
 pub use manual::DEFAULT_FILE;
 pub use mistake::{Mistake, Mistakes};
 pub use settings::{
-    Acl, Chat, ClientAuth, ClientUser, Compat, Config, Engine, Keep, Limits, Listen, Location, Log,
+    Acl, Chat, ClientAuth, ClientUser, Compat, Config, Devices, Engine, Keep, Limits, Listen, Location, Log,
     LogFormat, Login, Notify, Presence, QueueDrop, Server, Session, Spine, StoreConfig, Tls,
 };
 

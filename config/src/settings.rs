@@ -217,6 +217,14 @@ settings! {
         say_why: bool = true, Flag;
     }
 
+    /// The devices of a user. Of which class one is, the client says in the user property `class` or `device` of an MQTT 5
+    /// CONNECT; else it is the client id, without the name of the user in front.
+    devices: Devices {
+        /// Classes of which a user has one device that is logged in: a login ends the other one, a reconnect to a
+        /// session that is kept never does.
+        single: Vec<String> = Vec::new(), Many(Word("a device class such as \"phone\"", check_user));
+    }
+
     /// How long things are kept; what goes leaves a gap that clients see in `n` or `seq`.
     keep: Keep {
         /// Entries of one user's inbox; the oldest go first.

@@ -49,6 +49,9 @@ struct Addresses {
     compat: Option<SocketAddr>,
 }
 
+/// The file with the rights, in the folder of a hub.
+const RULES: &str = "rules.acl";
+
 impl Settings {
     /// With `--dev`: every user name is believed, and topics that are not chat are open to everybody.
     pub fn dev() -> Settings {
@@ -133,7 +136,7 @@ impl Settings {
             command.env("HUBBUB_STORE_PATH", folder.join("data"));
         }
         if let Some(rules) = &self.rules {
-            let file = folder.join("rules.acl");
+            let file = folder.join(RULES);
             std::fs::write(&file, rules).unwrap();
             command.env("HUBBUB_ACL_FILE", file);
         }
@@ -326,6 +329,20 @@ impl Hub {
     /// Asks it to read its files again (SIGHUP) without waiting.
     pub fn is_told_to_reload(&self) {
         self.signal("-HUP");
+    }
+
+    /// Has it read other rights on topics that are not chat (SIGHUP), and waits until they hold.
+    pub fn reloads_rules(&mut self, rules: &str) {
+        let before = self.counter("rights_changes_total");
+        self.writes_rules(rules);
+        self.is_told_to_reload();
+        tool::eventually("the rules are read again", || self.counter("rights_changes_total") > before);
+    }
+
+    /// Puts other rights into their file, which nobody reads yet.
+    pub fn writes_rules(&mut self, rules: &str) {
+        self.settings.rules = Some(rules.into());
+        std::fs::write(self.folder.path().join(RULES), rules).unwrap();
     }
 
     fn signal(&self, signal: &str) {

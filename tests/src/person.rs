@@ -54,6 +54,12 @@ impl Arrival {
         self
     }
 
+    /// On a device of this class, said in a user property of MQTT 5. Call it after [`Arrival::keeping_the_session`].
+    pub fn of_class(mut self, class: &str) -> Arrival {
+        self.connect.props = self.connect.props.with_user("class", class);
+        self
+    }
+
     /// Without a user name.
     pub fn nameless(mut self) -> Arrival {
         self.connect.user = None;

@@ -44,7 +44,7 @@ pub(super) fn read(key: &Key, value: &[u8]) -> Result<Said, &'static str> {
     match key.kind.letter {
         'a' => retained(key, value),
         'b' => subscription(key, value),
-        'c' | 'd' | 'h' | 't' | 'w' | 'x' => number(value),
+        'c' | 'd' | 'f' | 'h' | 'n' | 't' | 'w' | 'x' => number(value),
         'e' | 'j' | 'r' => {
             if value.is_empty() {
                 Ok(Said::Nothing)
@@ -61,6 +61,7 @@ pub(super) fn read(key: &Key, value: &[u8]) -> Result<Said, &'static str> {
         'l' => framed::<WillHead>(value, "the will cannot be read"),
         'm' => message(key, value),
         'o' => nothing(record::<Pending>(value), "the notification cannot be read"),
+        'p' => nothing(std::str::from_utf8(value).ok(), "the client id cannot be read"),
         'q' => framed::<QueuedHead>(value, "the queue entry is not one message"),
         's' => nothing(record::<SessionRecord>(value), "the session cannot be read"),
         'u' => {

@@ -89,7 +89,8 @@ impl Login {
         if !(proven && last.nonce == nonce && last.header == header.as_bytes()) {
             return Err(LoginRefusal::BadCredentials);
         }
-        let identity = policy::identity(name.as_str().into(), self.request.client.clone(), self.request.door);
+        let LoginRequest { client, class, door, .. } = &self.request;
+        let identity = policy::identity(name.as_str().into(), client.clone(), class.clone(), *door);
         let data = format!("v={}", STANDARD.encode(verifier.signature(&said))).into();
         Ok(Step::Done { identity, data })
     }
@@ -137,6 +138,7 @@ mod tests {
             door: Door::Mqtt,
             peer: ([127, 0, 0, 1], 1).into(),
             client: "alice-phone".into(),
+            class: None,
             certificate: None,
             username: username.map(Into::into),
             password: None,
@@ -297,7 +299,7 @@ mod tests {
     #[test]
     fn an_account_that_changes_meanwhile_has_changed() {
         let changes: [fn(&MemoryStore); 2] = [
-            |store| users::remove(store, "alice").unwrap(),
+            |store| users::remove(store, "alice", 7).unwrap(),
             |store| users::passwd(store, "alice", "looking glass", Some(ROUNDS)).unwrap(),
         ];
         for change in changes {

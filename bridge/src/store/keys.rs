@@ -11,6 +11,7 @@
 //! | `c/{cid}` | conversation: next seq and the like |
 //! | `d/{uid}{client}` | inbox cursor of one device |
 //! | `e/{time}{uid}{cmid}` | what `k` forgets at `time`, milliseconds |
+//! | `f/{uid}{client}` | device that is kept out, since when, milliseconds |
 //! | `g/{n}` | message of a share group that a member without a kept session has on loan |
 //! | `h/{uid}` | inbox: next n |
 //! | `i/{uid}{n}` | inbox entry |
@@ -18,7 +19,9 @@
 //! | `k/{uid}{cmid}` | first answer to a client's message id |
 //! | `l/{client}` | will that may still have to be published |
 //! | `m/{cid}{seq}` | message of a conversation |
+//! | `n/{uid}` | time before which tokens of a user do not count, milliseconds |
 //! | `o/{uid}{n}` | notification to be sent |
+//! | `p/{uid}{class}` | client that has the place of a device class |
 //! | `q/{client}{pos}` | queued delivery of a session |
 //! | `r/{client}{packet}` | QoS 2 packet id sent and received by the client (PUBREC seen) |
 //! | `s/{client}` | session |
@@ -120,6 +123,7 @@ kinds! {
     b'c' "a conversation": conversation(cid: &str), all all_conversations;
     b'd' "the inbox cursor of a device": cursor(uid: &str, client: &str), all all_cursors;
     b'e' "what is forgotten at a time in milliseconds": expiry(time_ms: u64, uid: &str, cmid: &str), all all_expiries;
+    b'f' "a device that is kept out": barred(uid: &str, client: &str), all all_barred;
     b'g' "a message on loan to a member of a share group": loan(number: u64), all all_loans;
     b'h' "the head of an inbox": inbox_head(uid: &str), all all_inbox_heads;
     b'i' "an inbox entry": inbox(uid: &str, n: u64), all all_inboxes;
@@ -127,7 +131,9 @@ kinds! {
     b'k' "the first answer to a client's own message id": dedupe(uid: &str, cmid: &str), all all_dedupes;
     b'l' "the will of a connection": will(client: &str), all all_wills;
     b'm' "a message of a conversation": message(cid: &str, seq: u64), all all_messages;
+    b'n' "the time before which tokens of a user do not count": not_before(uid: &str), all all_not_before;
     b'o' "a notification to be sent": pending(uid: &str, n: u64), all all_pending;
+    b'p' "the device that has the place of its class": place(uid: &str, class: &str), all all_places;
     b'q' "a queued delivery": queued(client: &str, pos: u64), all all_queued;
     b'r' "a QoS 2 packet id that the client has": released(client: &str, packet: u16), all all_released;
     b's' "a session": session(client: &str), all all_sessions;

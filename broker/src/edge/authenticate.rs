@@ -41,6 +41,7 @@ impl Agreed {
             door: identity.door,
             peer,
             client: identity.device.client.clone(),
+            class: Some(identity.kind.clone()),
             // It was looked at when the connection began, and does not change.
             certificate: None,
             // Nobody else may come out of it.
@@ -117,5 +118,6 @@ fn goodbye(refusal: LoginRefusal) -> Goodbye {
         LoginRefusal::BadCredentials => Goodbye::NotAuthenticated("bad user name or password"),
         LoginRefusal::NotAuthorized(why) => Goodbye::NotAuthenticated(why),
         LoginRefusal::Unavailable => Goodbye::Busy,
+        LoginRefusal::Barred => Goodbye::Administrative,
     }
 }

@@ -41,6 +41,8 @@ pub struct Arrival {
     pub assigned: bool,
     /// Who it is.
     pub identity: Identity,
+    /// The changes of accounts that there had been before the login was checked.
+    pub changes: u64,
     /// The last word of the authentication method, for CONNACK.
     pub proof: Bytes,
     /// Where from.
@@ -234,6 +236,7 @@ impl Newcomer {
     async fn enter(mut self, mut connect: Box<Connect>, shared: &Shared) -> Option<Arrival> {
         let (peer, door) = (self.peer, self.door);
         let assigned = connect.client_id.is_empty();
+        let changes = shared.policy.changes();
         let login = match self.client_id(&mut connect) {
             Err(why) => Err(Refusal::Told(0x85, why)),
             Ok(()) => self.check(&connect, shared).await,
@@ -249,7 +252,18 @@ impl Newcomer {
                 }
                 let Newcomer { stream, layers, decoder, plain: rest, .. } = self;
                 let stream = Carried::Here(stream);
-                Some(Arrival { stream, layers, decoder, rest, connect, assigned, identity, proof, peer })
+                Some(Arrival {
+                    stream,
+                    layers,
+                    decoder,
+                    rest,
+                    connect,
+                    assigned,
+                    identity,
+                    changes,
+                    proof,
+                    peer,
+                })
             }
             Err(Refusal::Gone) => {
                 shared.counters.connections_refused_total.add(1);
@@ -365,6 +379,7 @@ impl Newcomer {
             door: self.door,
             peer: self.peer,
             client: connect.client_id.clone(),
+            class: class_of(connect)?,
             certificate,
             username: connect.username.clone(),
             password: connect.password.clone(),
@@ -382,10 +397,19 @@ impl Newcomer {
     }
 }
 
-fn refusal(refusal: LoginRefusal) -> Refusal {
-    match refusal {
-        LoginRefusal::BadCredentials => Refusal::Told(0x86, "bad user name or password"),
-        LoginRefusal::NotAuthorized(why) => Refusal::Told(0x87, why),
-        LoginRefusal::Unavailable => Refusal::Told(0x88, "nobody can be checked now"),
+/// The class that the device says it is of, in the first user property of CONNECT that is called so.
+fn class_of(connect: &Connect) -> Result<Option<ByteString>, Refusal> {
+    let mut properties = connect.properties.user.iter();
+    let Some((_, class)) = properties.find(|(name, _)| ["class", "device"].contains(&&**name)) else {
+        return Ok(None);
+    };
+    match topic::check_id(class) {
+        Ok(()) => Ok(Some(class.clone())),
+        Err(_) => Err(Refusal::Told(0x83, "the class of a device is one level of a topic, up to 64 bytes")),
     }
+}
+
+fn refusal(refusal: LoginRefusal) -> Refusal {
+    let (code, why) = refusal.told();
+    Refusal::Told(code, why)
 }

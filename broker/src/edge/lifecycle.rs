@@ -17,9 +17,10 @@ use crate::codec::encode::{self, ConnAck, ConnAckProperties};
 use crate::codec::{Connect, QoS, Version, Will};
 use crate::counters::Counters;
 use crate::goodbye::Goodbye;
-use crate::lane::{Ending, Place, Source, ToBridge};
+use crate::lane::{Device, Ending, Place, Source, ToBridge};
 use crate::outbuffer::OutBuffer;
-use crate::policy::{Identity, PublishVerdict};
+use crate::places::Claim;
+use crate::policy::{Identity, LoginRefusal, PublishVerdict};
 use crate::session::{Left, RestoredSession, RestoredWill, Session, SessionLimits, Wire};
 use crate::tally::Tally;
 
@@ -35,26 +36,44 @@ struct Welcome {
     proof: Bytes,
 }
 
+/// A client that was let in.
+pub(super) struct Adopted {
+    pub slot: u32,
+    /// Of the connection, from which there is to be read.
+    pub number: u64,
+    pub stream: Rc<TcpStream>,
+    /// The device whose place it has now.
+    pub outdone: Option<Device>,
+}
+
 /// Milliseconds until the keep-alive of a client that we keep waiting, or one that is slow to read, is looked at again.
 const PATIENCE: Millis = 1000;
 
 impl Edge {
-    /// Lets a client in whose login was checked: answers CONNECT and gives back the connection to read from.
-    pub(super) fn adopt(&mut self, arrival: Arrival) -> Option<(u32, u64, Rc<TcpStream>)> {
-        let Arrival { stream, layers, decoder, rest, mut connect, assigned, identity, proof, peer } = arrival;
+    /// Lets a client in whose login was checked, and answers CONNECT.
+    pub(super) fn adopt(&mut self, arrival: Arrival) -> Option<Adopted> {
+        let Arrival { stream, layers, decoder, rest, mut connect, assigned, identity, changes, proof, peer } =
+            arrival;
         let stream = Rc::new(match stream {
             Carried::Here(stream) => stream,
             Carried::Moving(stream) => TcpStream::from_std(stream).ok()?,
         });
         self.last_link += 1;
         let number = self.last_link;
-        let mut link = Link::new(number, stream.clone(), layers, decoder, rest);
-        if let Err((code, reason)) = self.admit(&identity, connect.will.as_ref()) {
+        let mut link = Link::new(number, stream.clone(), peer, layers, decoder, rest);
+        let admitted = self.admit(&identity, changes, connect.will.as_ref());
+        // Who comes back to a session is no new login.
+        let resumes = !connect.clean_start && self.clients.contains_key(&identity.device.client);
+        let placed =
+            admitted.and_then(|()| if resumes { self.take_place(&identity, false) } else { Ok(None) });
+        if let Err((code, reason)) = placed {
             tracing::info!(user = %identity.device.user, %peer, "client not admitted");
             self.refuse(link, &connect, code, reason);
             return None;
         }
         self.make_room(&identity, connect.clean_start);
+        // A login is never refused.
+        let outdone = if resumes { None } else { self.take_place(&identity, true).unwrap_or(None) };
         let present = self.clients.get(&identity.device.client).copied();
         let expiry = self.expiry_of(&connect);
         let server_keep_alive = self.keep_alive_for(&connect);
@@ -65,6 +84,9 @@ impl Edge {
         if connect.properties.maximum_packet_size.is_some_and(|max| link.out.len() > max as usize) {
             // Without what CONNACK says the client would not keep to our limits.
             link.out = OutBuffer::default();
+            if !session_present {
+                self.leave_places(&identity.device, None);
+            }
             self.refuse(link, &connect, 0x95, Goodbye::AnswerTooLarge.text());
             return None;
         }
@@ -82,7 +104,7 @@ impl Edge {
         if connect.keep_alive > self.shared.settings.keep_alive_warn {
             tracing::info!(%client, seconds = connect.keep_alive, "keep-alive longer than carriers keep a connection");
         }
-        Some((slot, number, stream))
+        Some(Adopted { slot, number, stream, outdone })
     }
 
     fn refuse(&self, mut link: Link, connect: &Connect, code: u8, reason: &'static str) {
@@ -95,7 +117,13 @@ impl Edge {
 
     /// A client id belongs to the user who first used it, as long as there is a session of it. A will needs the rights of
     /// a publish, here and again when it fires.
-    fn admit(&self, identity: &Identity, will: Option<&Will>) -> Result<(), (u8, &'static str)> {
+    fn admit(
+        &self,
+        identity: &Identity,
+        changes: u64,
+        will: Option<&Will>,
+    ) -> Result<(), (u8, &'static str)> {
+        self.shared.policy.admit(identity, changes).map_err(LoginRefusal::told)?;
         if let Some(slot) = self.clients.get(&identity.device.client)
             && self.slots[*slot as usize].identity.device.user != identity.device.user
         {
@@ -112,6 +140,33 @@ impl Edge {
             return Err((0x87, why));
         }
         Ok(())
+    }
+
+    /// The place of its class, where a user has one device of it. Gives back whose it was.
+    fn take_place(
+        &mut self,
+        identity: &Identity,
+        logs_in: bool,
+    ) -> Result<Option<Device>, (u8, &'static str)> {
+        let (device, class) = (&identity.device, &identity.kind);
+        let outdone = match self.shared.places.claim(identity, logs_in) {
+            Claim::Any | Claim::Kept => None,
+            Claim::Taken(outdone) => {
+                let frame = ToBridge::LoggedIn { device: device.clone(), class: class.clone() };
+                self.tell_bridge(&frame, None);
+                outdone
+            }
+            Claim::Refused => return Err((0x87, "another device of this class is logged in")),
+        };
+        self.leave_places(device, Some(class));
+        Ok(outdone)
+    }
+
+    /// A device has no place any more, except that of this class.
+    fn leave_places(&mut self, device: &Device, but: Option<&str>) {
+        for class in self.shared.places.release(device, but) {
+            self.tell_bridge(&ToBridge::LoggedOut { device: device.clone(), class }, None);
+        }
     }
 
     /// A new connection of the same client takes over; clean start ends the session that was there.
@@ -180,8 +235,10 @@ impl Edge {
         let slot = Slot {
             generation,
             identity,
+            rights: Some(self.shared.rights()),
             session,
             link,
+            since: self.now(),
             will_due: None,
             will_kept: false,
             ends_at: None,
@@ -200,42 +257,28 @@ impl Edge {
     }
 
     fn resume(&mut self, slot: u32, link: Link, connect: &Connect, identity: Identity, expiry: u32) -> u32 {
-        let now = self.now();
+        let (shared, now) = (self.shared.clone(), self.now());
         let entry = &mut self.slots[slot as usize];
-        (entry.identity, entry.will_due, entry.ends_at, entry.link) = (identity, None, None, Some(link));
-        self.with_session(slot, |session, wire| session.resume(connect, expiry, now, wire));
-        self.recheck(slot);
-        let session = &self.slots[slot as usize].session;
-        let persistent = session.is_persistent();
-        let subscriptions: Vec<_> = session.subscriptions.values().cloned().collect();
+        (entry.identity, entry.will_due, entry.ends_at) = (identity.clone(), None, None);
+        (entry.rights, entry.since) = (Some(shared.rights()), now);
+        // Rights may have changed while the client was away.
+        self.end_refused_subscriptions(slot);
+        let entry = &mut self.slots[slot as usize];
+        let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
+        entry.link = Some(link);
+        let persistent = expiry > 0;
         if !persistent {
             subscriptions.iter().for_each(|subscription| self.unindex_durable(slot, subscription));
         }
         self.slots[slot as usize].durable = persistent;
         subscriptions.iter().for_each(|subscription| self.index_live(slot, subscription));
-        slot
-    }
-
-    /// Rights may have changed while the client was away: subscriptions that are not allowed any more end.
-    fn recheck(&mut self, slot: u32) {
-        let Slot { identity, session, .. } = &self.slots[slot as usize];
-        let refused = session.subscriptions.iter().filter(|(_, subscription)| {
-            self.shared.policy.subscribe(identity, &subscription.filter).is_err()
+        let allowed = |topic: &str| shared.policy.receive(&identity, topic);
+        let mut abandoned = Vec::new();
+        self.with_session(slot, |session, wire| {
+            abandoned = session.resume(connect, expiry, allowed, now, wire);
         });
-        let refused: Vec<_> = refused.map(|(text, _)| text.clone()).collect();
-        if refused.is_empty() {
-            return;
-        }
-        for text in &refused {
-            if let Some(old) = self.slots[slot as usize].session.subscriptions.remove(text) {
-                tracing::info!(client = %self.slots[slot as usize].identity.device.client, %text, "subscription ended, not allowed any more");
-                self.count_subscription(&old, false);
-                self.unindex_durable(slot, &old);
-            }
-        }
-        let (at, device) = (self.place(slot), self.slots[slot as usize].session.device.clone());
-        // Nobody waits for the answer: tokens of sessions begin at 1.
-        self.tell_bridge(&ToBridge::Unsubscribe { at, token: 0, device, filters: refused }, None);
+        self.give_to_others(abandoned);
+        slot
     }
 
     /// Tells the bridge, and starts what a connection needs.
@@ -279,7 +322,7 @@ impl Edge {
         self.tell_bridge(&frame, Some(&message));
     }
 
-    fn forget_will(&mut self, slot: u32) {
+    pub(super) fn forget_will(&mut self, slot: u32) {
         let entry = &mut self.slots[slot as usize];
         if std::mem::take(&mut entry.will_kept) {
             let device = entry.identity.device.clone();
@@ -314,9 +357,13 @@ impl Edge {
     /// Ends a connection. The session stays if it outlives it.
     pub(super) fn end(&mut self, slot: u32, goodbye: Goodbye) {
         let concerns_bridge = self.concerns_bridge(slot);
+        if goodbye.is_worth_a_notice() {
+            self.give_notice(slot, goodbye);
+        }
+        let now = self.now();
         let Some(entry) = self.slots.get_mut(slot as usize) else { return };
         let Some(mut link) = entry.link.take() else { return };
-        entry.blocked_since = None;
+        (entry.blocked_since, entry.since) = (None, now);
         let redirect = self.shared.settings.redirect.as_deref();
         let other = redirect.filter(|_| goodbye == Goodbye::UseAnotherServer);
         entry.session.say_goodbye(goodbye, other, &mut link.out);
@@ -422,6 +469,7 @@ impl Edge {
         self.shared.counters.sessions.sub(1);
         let device = identity.device;
         self.clients.remove(&device.client);
+        self.leave_places(&device, None);
         let Left { begun, abandoned } = session.end();
         // One that never outlived a connection left nothing with the bridge.
         if stored {
@@ -443,6 +491,7 @@ impl Edge {
         let slot = self.insert(identity, session, None);
         self.restore_will(slot, will);
         let entry = &mut self.slots[slot as usize];
+        (entry.rights, entry.since) = (None, ended_at);
         entry.durable = entry.session.is_persistent();
         entry.stored = entry.durable;
         let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
@@ -588,7 +637,8 @@ fn ending(goodbye: Goodbye) -> Ending {
         | Goodbye::StoreFailed
         | Goodbye::Busy
         | Goodbye::Internal => Ending::Lost,
-        Goodbye::Malformed(..)
+        Goodbye::LoggedInElsewhere
+        | Goodbye::Malformed(..)
         | Goodbye::ReceiveMaximum
         | Goodbye::AnswerTooLarge
         | Goodbye::Administrative

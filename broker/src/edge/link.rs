@@ -1,6 +1,7 @@
 //! One connection of a session: its socket, what is in front of MQTT, and the bytes in both directions.
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(super) struct Link {
     /// Tells this connection from an earlier one of the same session.
     pub number: u64,
     pub stream: Rc<TcpStream>,
+    /// Where from.
+    pub peer: SocketAddr,
     pub out: OutBuffer,
     /// Queued for the flush at the end of the turn.
     pub dirty: bool,
@@ -46,6 +49,7 @@ impl Link {
     pub fn new(
         number: u64,
         stream: Rc<TcpStream>,
+        peer: SocketAddr,
         layers: Option<Box<Layers>>,
         decoder: Decoder,
         rest: BytesMut,
@@ -53,6 +57,7 @@ impl Link {
         Link {
             number,
             stream,
+            peer,
             out: OutBuffer::default(),
             dirty: false,
             blocked: false,

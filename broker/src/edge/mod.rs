@@ -9,6 +9,7 @@ mod handshake;
 mod lifecycle;
 mod link;
 mod publish;
+mod revoke;
 mod run;
 mod sample;
 mod share;
@@ -44,12 +45,14 @@ use crate::tally::Tally;
 use crate::trie::Trie;
 
 pub use handshake::Arrival;
+pub use revoke::{Dismissal, Dismissed, Seen, Sessions, Whose};
 pub use run::{EdgeParts, Listener, Mail, run};
 pub use sys::SysTopics;
 
 use authenticate::Check;
 use link::{Link, Next};
 use publish::Waiter;
+use revoke::Round;
 use sample::Sample;
 
 /// Packets of one socket in one turn, so that a busy client cannot freeze the others.
@@ -90,14 +93,19 @@ pub(crate) struct Edge {
     sys: Option<Box<SysTopics>>,
     /// The server stops: sessions that end now leave nothing to others.
     stopping: bool,
+    round: Round,
 }
 
 /// A session and, while there is one, its connection.
 struct Slot {
     generation: u32,
     identity: Identity,
+    /// The change of rights up to which its subscriptions were looked at; nothing before its first connection in this run.
+    rights: Option<u64>,
     session: Session,
     link: Option<Link>,
+    /// When it connected, or its last connection ended.
+    since: Millis,
     /// When the will of the last connection is due, if it is delayed.
     will_due: Option<Millis>,
     /// The bridge keeps the will, and has to hear when it is over.
@@ -293,6 +301,7 @@ impl Edge {
 
     /// Lets a session act, then carries out what it wants done.
     fn with_session(&mut self, slot: u32, act: impl FnOnce(&mut Session, &mut Wire<'_>)) {
+        self.catch_up_with_rights(slot);
         let mut commands = self.spare_commands.pop().unwrap_or_default();
         let Some(Slot { session, link, .. }) = self.slots.get_mut(slot as usize) else { return };
         // Without a connection nobody hears it.

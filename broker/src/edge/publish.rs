@@ -213,8 +213,9 @@ impl Edge {
     }
 
     pub(super) fn wants(&self, subscriber: &Subscriber, slot: u32, message: &Message) -> bool {
-        let Some(Slot { identity, .. }) = self.slots.get(slot as usize) else { return false };
-        let allowed = !subscriber.wild || self.shared.policy.receive(identity, &message.topic);
+        let Some(Slot { identity, rights, .. }) = self.slots.get(slot as usize) else { return false };
+        let settled = !subscriber.wild && *rights == Some(self.shared.rights());
+        let allowed = settled || self.shared.policy.receive(identity, &message.topic);
         allowed && !self.is_own(subscriber, slot, message)
     }
 

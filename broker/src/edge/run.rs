@@ -8,15 +8,19 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use bytestring::ByteString;
 use slab::Slab;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
+use super::lifecycle::Adopted;
+use super::revoke::{Dismissal, Dismissed, Round, Seen};
 use super::sample::Sample;
 use super::sys::SysTopics;
 use super::{Arrival, Batches, Edge, Turn, authenticate, handshake};
 use crate::goodbye::Goodbye;
+use crate::lane::Device;
 use crate::policy::Door;
 use crate::routes::Route;
 use crate::session::RestoredSession;
@@ -46,6 +50,12 @@ pub struct Listener {
 pub enum Mail {
     /// A client whose home this edge is.
     Arrival(Box<Arrival>),
+    /// Somebody has logged in and has the place of this device.
+    Outdone(Device),
+    /// These have to go; answered when they are gone.
+    Dismiss(Dismissal, oneshot::Sender<Dismissed>),
+    /// Which sessions there are of a user, or of all.
+    WhoIsThere(Option<ByteString>, oneshot::Sender<Vec<Seen>>),
     /// Stop accepting, say this to everybody, flush, and end.
     Stop(Goodbye),
 }
@@ -100,7 +110,16 @@ async fn live(parts: EdgeParts) -> Result<(), SpineError> {
     let goodbye = loop {
         tokio::select! {
             mail = mail.recv() => match mail {
-                Some(Mail::Arrival(arrival)) => drop(spawn_local(adopt(edge.clone(), *arrival))),
+                Some(Mail::Arrival(arrival)) => {
+                    spawn_local(adopt(edge.clone(), *arrival, shared.clone(), edges.clone()));
+                }
+                Some(Mail::Outdone(device)) => edge.borrow_mut().outdone(&device),
+                Some(Mail::Dismiss(dismissal, answer)) => {
+                    spawn_local(dismiss(edge.clone(), dismissal, answer));
+                }
+                Some(Mail::WhoIsThere(user, answer)) => {
+                    spawn_local(look_round(edge.clone(), user, answer));
+                }
                 Some(Mail::Stop(goodbye)) => break goodbye,
                 None => break Goodbye::ShuttingDown,
             },
@@ -183,13 +202,13 @@ async fn receive(newcomer: Newcomer, shared: &Arc<Shared>) -> Option<Arrival> {
 async fn send_home(
     arrival: Arrival,
     edge: &Rc<RefCell<Edge>>,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     edges: &[mpsc::Sender<Mail>],
 ) {
     let home = shared.home_of(&arrival.connect.client_id);
     let id = edge.borrow().id;
     if home == id {
-        spawn_local(adopt(edge.clone(), arrival));
+        spawn_local(adopt(edge.clone(), arrival, shared.clone(), edges.to_vec()));
         return;
     }
     if let (Some(home), Some(arrival)) = (edges.get(usize::from(home)), arrival.pack()) {
@@ -199,15 +218,52 @@ async fn send_home(
 }
 
 /// What a connect tells the bridge counts like anything else: while the bridge does not keep up, nobody comes in.
-async fn adopt(edge: Rc<RefCell<Edge>>, arrival: Arrival) {
+async fn adopt(
+    edge: Rc<RefCell<Edge>>,
+    arrival: Arrival,
+    shared: Arc<Shared>,
+    edges: Vec<mpsc::Sender<Mail>>,
+) {
     let resume = edge.borrow().resume.clone();
     while !edge.borrow().bridge_keeps_up() {
         resume.notified().await;
     }
     let adopted = edge.borrow_mut().adopt(arrival);
-    if let Some((slot, number, stream)) = adopted {
-        read(edge, slot, number, stream).await;
+    let Some(Adopted { slot, number, stream, outdone }) = adopted else { return };
+    if let Some(device) = outdone
+        && let Some(home) = edges.get(usize::from(shared.home_of(&device.client)))
+    {
+        // An edge that is gone has nobody any more.
+        let _ = home.send(Mail::Outdone(device)).await;
     }
+    drop((shared, edges));
+    read(edge, slot, number, stream).await;
+}
+
+/// Ends what has to end, some of it in each turn.
+async fn dismiss(edge: Rc<RefCell<Edge>>, dismissal: Dismissal, answer: oneshot::Sender<Dismissed>) {
+    let (mut all, mut next) = (Dismissed::default(), Some(0));
+    while let Some(from) = next {
+        let (some, then) = edge.borrow_mut().dismiss(&dismissal, from);
+        all += some;
+        next = then;
+        tokio::task::yield_now().await;
+    }
+    // Who asked may have lost interest.
+    let _ = answer.send(all);
+}
+
+/// Looks at all sessions, some of them in each turn.
+async fn look_round(edge: Rc<RefCell<Edge>>, user: Option<ByteString>, answer: oneshot::Sender<Vec<Seen>>) {
+    let (mut all, mut next) = (Vec::new(), Some(0));
+    while let Some(from) = next {
+        let (some, then) = edge.borrow().seen(user.as_ref(), from);
+        all.extend(some);
+        next = then;
+        tokio::task::yield_now().await;
+    }
+    // Who asked may have lost interest.
+    let _ = answer.send(all);
 }
 
 async fn read(edge: Rc<RefCell<Edge>>, slot: u32, number: u64, stream: Rc<TcpStream>) {
@@ -264,6 +320,7 @@ async fn tick(edge: Rc<RefCell<Edge>>) {
         interval.tick().await;
         let mut edge = edge.borrow_mut();
         edge.tick();
+        edge.go_round();
         edge.count();
     }
 }
@@ -311,6 +368,7 @@ impl Edge {
             tally: Tally::default(),
             sys: sys.map(Box::new),
             stopping: false,
+            round: Round::default(),
             shared,
         }
     }

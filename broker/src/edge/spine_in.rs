@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Edge;
-use crate::lane::{self, Source, ToEdge};
+use crate::lane::{self, ToEdge};
 use crate::message::Message;
 use crate::session::{Entry, Outcome};
 use crate::spine::Batch;
@@ -45,7 +45,7 @@ impl Edge {
             }
             (ToEdge::Entry { at, source, position, fetched, qos, retain, ids }, Some(message)) => {
                 let Some(slot) = self.slot_at(at) else { return };
-                let message = Arc::new(self.for_owner(slot, source, &message));
+                let message = Arc::new(self.for_owner(slot, &message));
                 let entry = Entry { position, message, qos, retain, ids: SmallVec::from_vec(ids) };
                 let from = (source, at.reader);
                 self.answered(slot, |session, now, wire| session.entry(from, entry, fetched, now, wire));
@@ -81,9 +81,9 @@ impl Edge {
     /// A stored message as its owner may have it. Rights are checked here because they may have changed since it was
     /// queued, and because a wildcard may be wider than they are; what is not allowed is handed on as expired, so that
     /// it is taken and not sent. Copied, because it may be kept for long and would keep the whole batch.
-    fn for_owner(&self, slot: u32, source: Source, message: &Message) -> Message {
+    fn for_owner(&self, slot: u32, message: &Message) -> Message {
         let identity = &self.slots[slot as usize].identity;
-        let allowed = source == Source::Inbox || self.shared.policy.receive(identity, &message.topic);
+        let allowed = self.shared.policy.receive(identity, &message.topic);
         let expires = if allowed { message.expires } else { Some(0) };
         Message { expires, ..message.compact() }
     }

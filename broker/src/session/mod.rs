@@ -15,6 +15,7 @@ mod refusals;
 mod restored;
 #[cfg(test)]
 mod tests;
+mod withhold;
 
 use std::collections::HashMap;
 
@@ -40,6 +41,7 @@ pub use outbound::{Delivered, Entry, Left};
 pub use reader::BUFFERED;
 pub use refusals::Refusals;
 pub use restored::{RestoredSession, RestoredWill};
+pub use withhold::Abandoned;
 
 use authentication::Authentication;
 use inbound::Inbound;
@@ -216,12 +218,6 @@ impl Session {
             outbound: Outbound::default(),
             answers: Vec::new(),
         }
-    }
-
-    /// Goes on with a session that a new connection resumes: what was in flight is sent again, in order (§4.4).
-    pub fn resume(&mut self, connect: &Connect, expiry: u32, now: Millis, wire: &mut Wire<'_>) {
-        self.begin(connect, expiry, now);
-        self.pump(now, wire);
     }
 
     /// The connection ended and the session lives on.

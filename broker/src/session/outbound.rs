@@ -68,17 +68,17 @@ pub(super) struct Outbound {
     /// Whether messages in flight are kept to be sent again.
     keep: bool,
     last_id: u16,
-    in_flight: VecDeque<InFlight>,
+    pub(super) in_flight: VecDeque<InFlight>,
     /// How many of those, from the front, this connection has been sent: after a resume it catches up.
-    caught_up: usize,
+    pub(super) caught_up: usize,
     /// Something waits only because the out buffer is full.
     held_back: bool,
     /// Counts the readers that there were.
     readers: u32,
-    waiting: VecDeque<Parcel>,
-    waiting_bytes: usize,
-    queue: Option<Box<Reader>>,
-    inbox: Option<Box<Reader>>,
+    pub(super) waiting: VecDeque<Parcel>,
+    pub(super) waiting_bytes: usize,
+    pub(super) queue: Option<Box<Reader>>,
+    pub(super) inbox: Option<Box<Reader>>,
     may_repeat: MayRepeat,
 }
 
@@ -118,17 +118,17 @@ impl Default for Line {
 }
 
 #[derive(Debug)]
-struct InFlight {
-    packet_id: u16,
-    stage: Stage,
+pub(super) struct InFlight {
+    pub packet_id: u16,
+    pub stage: Stage,
     /// Where it is stored, if it is.
-    stored: Option<(Source, u64)>,
+    pub stored: Option<(Source, u64)>,
     /// The message, if it may have to be sent again.
-    parcel: Option<Parcel>,
+    pub parcel: Option<Parcel>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// PUBLISH sent.
     Sent,
     /// PUBREC came; the bridge is asked to remember it.
@@ -138,13 +138,13 @@ enum Stage {
 }
 
 #[derive(Debug, Clone)]
-struct Parcel {
-    message: Arc<Message>,
-    qos: QoS,
-    retain: bool,
-    ids: SmallVec<[u32; 1]>,
+pub(super) struct Parcel {
+    pub message: Arc<Message>,
+    pub qos: QoS,
+    pub retain: bool,
+    pub ids: SmallVec<[u32; 1]>,
     /// The share group in whose name it is delivered.
-    search: Option<Box<Search>>,
+    pub search: Option<Box<Search>>,
 }
 
 impl Outbound {

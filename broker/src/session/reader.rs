@@ -25,7 +25,7 @@ pub(super) struct Reader {
     source: Source,
     /// The next position that is not in the buffer yet; 0 until the first page has told where to begin.
     expected: u64,
-    buffered: VecDeque<Entry>,
+    pub(super) buffered: VecDeque<Entry>,
     /// Positions handed out, and whether they were taken. One that was is forgotten when all before it are taken too and
     /// no page is on its way that was read while it was still there.
     handed_out: BTreeMap<u64, bool>,

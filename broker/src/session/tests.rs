@@ -186,7 +186,7 @@ fn a_repeat_after_a_reconnect_is_answered_and_not_forwarded() {
     desk.publish(7, ExactlyOnce);
     let token = desk.tokens()[0];
     desk.session.suspend();
-    desk.act(|session, wire| session.resume(&connect(Version::V311), 100, 0, wire));
+    desk.act(|session, wire| drop(session.resume(&connect(Version::V311), 100, |_| true, 0, wire)));
     desk.publish(7, ExactlyOnce);
     assert!(desk.tokens().is_empty());
     desk.done(token, Outcome::ok());
@@ -275,7 +275,7 @@ fn an_identifier_that_an_earlier_run_left_is_not_used_before_its_pubcomp() {
     let mut session = Session::restored(device(), 100, LIMITS);
     session.restore_released([6]);
     let mut desk = Desk { session, out: OutBuffer::default(), commands: Vec::new(), now: 0 };
-    desk.act(|session, wire| session.resume(&connect(Version::V311), 100, 0, wire));
+    desk.act(|session, wire| drop(session.resume(&connect(Version::V311), 100, |_| true, 0, wire)));
     assert_eq!(desk.heard(), [(0x62, 6)]);
     desk.session.attach(Source::Queue, ExactlyOnce);
     for position in [0x7fff + 4, 0x7fff + 5] {
@@ -324,7 +324,7 @@ fn what_was_in_flight_is_sent_again_in_order() {
     desk.ack(Packet::PubRec, 0x8000);
     assert_eq!(desk.heard(), [(0x34, 0x8000), (0x32, 0x8001), (0x34, 0x8002), (0x62, 0x8000)]);
     desk.session.suspend();
-    desk.act(|session, wire| session.resume(&connect(Version::V311), 100, 0, wire));
+    desk.act(|session, wire| drop(session.resume(&connect(Version::V311), 100, |_| true, 0, wire)));
     assert_eq!(desk.heard(), [(0x62, 0x8000), (0x3a, 0x8001), (0x3c, 0x8002)]);
 }
 
@@ -499,7 +499,7 @@ fn a_page_for_an_earlier_reader_is_not_taken_for_the_first_page_of_this_one() {
     let mut desk = desk(Version::V311, 100);
     let earlier = desk.session.attach(Source::Inbox, AtLeastOnce);
     desk.session.suspend();
-    desk.act(|session, wire| session.resume(&connect(Version::V311), 100, 0, wire));
+    desk.act(|session, wire| drop(session.resume(&connect(Version::V311), 100, |_| true, 0, wire)));
     desk.session.attach(Source::Inbox, AtLeastOnce);
     let stale = Entry {
         position: 9,
@@ -530,7 +530,7 @@ fn a_full_out_buffer_holds_back_what_is_owed_until_it_is_drained() {
     }
     assert!(!desk.session.is_held_back());
     desk.session.suspend();
-    desk.act(|session, wire| session.resume(&connect(Version::V311), 100, 0, wire));
+    desk.act(|session, wire| drop(session.resume(&connect(Version::V311), 100, |_| true, 0, wire)));
     for id in [2, 3, 4] {
         assert_eq!(desk.heard(), [(0x3a, id)], "and so it is when they are sent again");
         desk.act(|session, wire| session.drained(0, wire));
@@ -548,7 +548,7 @@ fn what_waits_is_not_sent_while_nobody_is_connected() {
     desk.session.suspend();
     desk.done(1, Outcome::ok());
     assert_eq!(desk.heard(), [], "an answer of the bridge comes when the client has gone");
-    desk.act(|session, wire| session.resume(&connect(Version::V311), 100, 0, wire));
+    desk.act(|session, wire| drop(session.resume(&connect(Version::V311), 100, |_| true, 0, wire)));
     assert_eq!(desk.heard(), [(0x3a, 0x8000)]);
     desk.act(|session, wire| session.drained(0, wire));
     assert_eq!(desk.heard(), [(0x32, 0x8001)], "sent for the first time, so without DUP");
@@ -562,7 +562,7 @@ fn ten_thousand_reconnects_are_a_loop() {
         desk.entry(Source::Queue, round, AtLeastOnce, true);
         desk.page(Source::Queue, round + 1, false);
         desk.session.suspend();
-        desk.act(|session, wire| session.resume(&connect(Version::V311), 100, 0, wire));
+        desk.act(|session, wire| drop(session.resume(&connect(Version::V311), 100, |_| true, 0, wire)));
         desk.session.attach(Source::Queue, AtLeastOnce);
         desk.entry(Source::Queue, round, AtLeastOnce, true);
         desk.page(Source::Queue, round + 1, false);

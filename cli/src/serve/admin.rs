@@ -9,10 +9,14 @@ use anyhow::Context;
 use hubbub_bridge::policy::House;
 use hubbub_bridge::store::Store;
 use hubbub_bridge::users;
+use hubbub_broker::clock::Clock;
+use hubbub_broker::edge::Dismissal;
 use hubbub_config::{Config, Engine};
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use super::rights;
 
 /// The token of this run, in a file that only its owner can read.
 pub struct TokenFile {
@@ -68,27 +72,29 @@ pub fn list(store: &dyn Store) -> (StatusCode, Value) {
     }
 }
 
-/// Adds, changes or removes an account. Hashing is slow: not for a thread that serves others.
-pub fn change(store: &dyn Store, house: &House, body: &[u8]) -> (StatusCode, Value) {
+/// Adds, changes or removes an account; gives back who has to go then. Hashing is slow: not for a thread that serves others.
+pub fn change(store: &dyn Store, house: &House, body: &[u8]) -> (StatusCode, Value, Option<Dismissal>) {
     let change: Change = match serde_json::from_slice(body) {
         Ok(change) => change,
-        Err(error) => return (StatusCode::BAD_REQUEST, json!({ "error": error.to_string() })),
+        Err(error) => return (StatusCode::BAD_REQUEST, json!({ "error": error.to_string() }), None),
     };
+    let now = Clock::start().now();
     let done = match (change.op.as_str(), change.password) {
         ("add", Some(password)) => users::add(store, &change.name, password, house.scram_rounds()),
         ("passwd", Some(password)) => users::passwd(store, &change.name, password, house.scram_rounds()),
-        ("remove", None) => users::remove(store, &change.name),
+        ("remove", None) => users::remove(store, &change.name, now),
+        ("revoke-tokens", None) => users::revoke_tokens(store, &change.name, now),
         _ => {
-            let error = "op is add or passwd, with a password, or remove";
-            return (StatusCode::BAD_REQUEST, json!({ "error": error }));
+            let error = "op is add or passwd, with a password, or remove or revoke-tokens";
+            return (StatusCode::BAD_REQUEST, json!({ "error": error }), None);
         }
     };
-    house.forget_passwords();
     match done {
         Ok(()) => {
+            house.account_changed(&change.name);
             tracing::info!(op = change.op, user = change.name, "account changed");
-            (StatusCode::OK, json!({ "ok": true }))
+            (StatusCode::OK, json!({ "ok": true }), rights::dismissal(&change.op, &change.name))
         }
-        Err(error) => (StatusCode::CONFLICT, json!({ "error": error.to_string() })),
+        Err(error) => (StatusCode::CONFLICT, json!({ "error": error.to_string() }), None),
     }
 }

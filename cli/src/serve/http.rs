@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hubbub_bridge::policy::House;
 use hubbub_bridge::store::Store;
 use hubbub_broker::counters::Counters;
+use hubbub_broker::edges::Edges;
 use hubbub_broker::proxy::Proxies;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -20,7 +21,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 
-use super::{admin, health, records};
+use super::{admin, devices, health, records};
 
 /// Short, or a stream.
 type Answer = Response<BoxBody<Bytes, Infallible>>;
@@ -38,6 +39,7 @@ const MAX_CONNECTIONS: usize = 64;
 pub struct Site {
     pub counters: Arc<Counters>,
     pub house: Arc<House>,
+    pub edges: Edges,
     pub store: Arc<dyn Store>,
     /// Where the health check publishes.
     pub mqtt: Option<SocketAddr>,
@@ -91,6 +93,7 @@ async fn answer(request: Request<Incoming>, site: Arc<Site>) -> Result<Answer, I
             text(StatusCode::OK, "text/plain; version=0.0.4", site.counters.render())
         }
         (_, "/admin/users") => administer(request, site).await,
+        (&Method::POST, "/admin/devices") => administer_devices(request, site).await,
         (&Method::GET, "/admin/records") => all_records(&request, &site),
         (&Method::GET, "/") => text(StatusCode::OK, "text/plain", "hubbub: /healthz /metrics\n".to_owned()),
         _ => {
@@ -120,17 +123,37 @@ async fn administer(request: Request<Incoming>, site: Arc<Site>) -> Answer {
     match *request.method() {
         Method::GET => json_text(admin::list(&*site.store)),
         Method::POST => {
-            let Ok(body) = Limited::new(request.into_body(), MAX_BODY).collect().await else {
-                return json_text((StatusCode::BAD_REQUEST, json!({ "error": "the request is too long" })));
-            };
-            let body = body.to_bytes();
+            let Some(body) = body_of(request).await else { return too_long() };
+            let edges = site.edges.clone();
             let work = tokio::task::spawn_blocking(move || admin::change(&*site.store, &site.house, &body));
-            json_text(
-                work.await.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, json!({ "error": "it failed" }))),
-            )
+            let failed = (StatusCode::INTERNAL_SERVER_ERROR, json!({ "error": "it failed" }), None);
+            let (status, answer, dismissal) = work.await.unwrap_or(failed);
+            if let Some(dismissal) = dismissal {
+                edges.dismiss(dismissal).await;
+            }
+            json_text((status, answer))
         }
         _ => json_text((StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "GET or POST" }))),
     }
+}
+
+async fn administer_devices(request: Request<Incoming>, site: Arc<Site>) -> Answer {
+    if let Some(refusal) = refusal(&request, &site) {
+        return refusal;
+    }
+    match body_of(request).await {
+        Some(body) => json_text(devices::answer(&site, &body).await),
+        None => too_long(),
+    }
+}
+
+async fn body_of(request: Request<Incoming>) -> Option<Bytes> {
+    let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
+    body.ok().map(|body| body.to_bytes())
+}
+
+fn too_long() -> Answer {
+    json_text((StatusCode::BAD_REQUEST, json!({ "error": "the request is too long" })))
 }
 
 fn all_records(request: &Request<Incoming>, site: &Site) -> Answer {

@@ -2,9 +2,11 @@
 
 mod admin;
 pub mod certificates;
+mod devices;
 mod health;
 mod http;
 mod records;
+mod rights;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use hubbub_bridge::bridge::{Bridge, BridgeError, Opened};
+use hubbub_bridge::policy::House;
 use hubbub_bridge::store;
 use hubbub_broker::clock::Clock;
 use hubbub_broker::counters::Counters;
@@ -28,6 +31,7 @@ use hubbub_broker::shared::Shared;
 use hubbub_broker::spine::{self, Spine, Watchdog};
 use hubbub_config::{Config, Engine, LogFormat};
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Exit, Failure, help_tail};
@@ -128,7 +132,7 @@ impl Running {
         let (clock, counters) = (Clock::start(), Arc::<Counters>::default());
         let retained = Arc::new(Retained::new(settings.retained));
         let store = store::open(&config.store)?;
-        let Opened { bridge, sessions, house } =
+        let Opened { bridge, sessions, places, house } =
             Bridge::open(config, store.clone(), clock, counters.clone(), retained.clone())
                 .map_err(|error| start_failure(&error))?;
         let (died, events) = mpsc::channel();
@@ -140,6 +144,7 @@ impl Running {
 
         let shared = Arc::new(Shared::new(settings, clock, counters.clone(), retained, house.clone()));
         shared.set_tls(acceptor);
+        shared.places.restore(places);
         let died_edge = died.clone();
         let broker = Broker::start(&doors, &shared, spine.edges, sessions, move |error| {
             // Nobody listens any more while the server stops.
@@ -153,13 +158,19 @@ impl Running {
         if let Some(listener) = http {
             let mqtt = addresses.iter().find(|(door, _)| *door == Door::Mqtt).map(|(_, address)| *address);
             let proxies = shared.settings.proxies.clone();
-            let site = http::Site { counters, house, store, mqtt, proxies, token: token.secret().to_owned() };
+            let (house, edges, token) = (house.clone(), broker.edges(), token.secret().to_owned());
+            let site = http::Site { counters, house, edges, store, mqtt, proxies, token };
             runtime.spawn(http::serve(listener, Arc::new(site)));
         }
         certificates::warn_of_clear_text(config);
         runtime.spawn(certificates::watch(shared.clone()));
-        runtime.spawn(wait_for_hangup(config.tls.clone(), shared));
-        runtime.spawn(wait_for_signals(died));
+        // Before anybody hears that the server is ready: a signal without a handler ends the process.
+        let (hangup, terminate) = {
+            let _runtime = runtime.enter();
+            (signal(SignalKind::hangup()), signal(SignalKind::terminate()))
+        };
+        runtime.spawn(wait_for_hangup(hangup, config.tls.clone(), config.acl.clone(), house, shared));
+        runtime.spawn(wait_for_signals(terminate, died));
         Ok(Running {
             doors: addresses,
             http: http_address,
@@ -307,21 +318,29 @@ fn run_watchdog(watchdog: Watchdog, died: mpsc::Sender<Event>) -> anyhow::Result
 }
 
 /// SIGHUP: files that may change while the server runs are read again.
-async fn wait_for_hangup(tls: hubbub_config::Tls, shared: Arc<Shared>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return tracing::warn!("no SIGHUP: certificates are not read again");
+async fn wait_for_hangup(
+    hangup: std::io::Result<Signal>,
+    tls: hubbub_config::Tls,
+    acl: hubbub_config::Acl,
+    house: Arc<House>,
+    shared: Arc<Shared>,
+) {
+    let Ok(mut hangup) = hangup else {
+        return tracing::warn!("no SIGHUP: certificates and rules are not read again");
     };
     while hangup.recv().await.is_some() {
-        let (tls, shared) = (tls.clone(), shared.clone());
+        let (tls, acl, house, shared) = (tls.clone(), acl.clone(), house.clone(), shared.clone());
         // One at a time, and not on a thread that serves others.
-        let _ = tokio::task::spawn_blocking(move || certificates::reload(&tls, &shared)).await;
+        let reload = move || {
+            certificates::reload(&tls, &shared);
+            rights::reload(&acl, &house, &shared);
+        };
+        let _ = tokio::task::spawn_blocking(reload).await;
     }
 }
 
-async fn wait_for_signals(events: mpsc::Sender<Event>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let why = match signal(SignalKind::terminate()) {
+async fn wait_for_signals(terminate: std::io::Result<Signal>, events: mpsc::Sender<Event>) {
+    let why = match terminate {
         Ok(mut terminate) => tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = tokio::signal::ctrl_c() => "Ctrl-C",

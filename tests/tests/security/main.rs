@@ -10,6 +10,7 @@
 //! | [`door`] | T9 names in patterns; T15 client ids of others; T30 configuration that fails open; T31 open by accident; T40 default passwords, open pages |
 //! | [`websocket`] | T21 inflated and huge frames, foreign pages |
 //! | [`rights`] | T8 topics of the server; T10 wills; T11 retained messages; T12 after a right is gone; T13 wide filters; T14 share groups |
+//! | [`moments`] | T13 while rules and accounts change |
 //! | [`flow`] | T5 QoS 2 never completed; T20 readers that do not read; T22 topic aliases; T23 windows and sizes; T24 identifiers; T25 exactly once |
 //! | [`sessions`] | T26 how long they last; T33 wills |
 //! | [`messages`] | T34 retained; T35 expiry; T36 overlapping subscriptions; T37 answers for each filter |
@@ -25,6 +26,7 @@ mod bytes;
 mod door;
 mod flow;
 mod messages;
+mod moments;
 mod process;
 mod rights;
 mod sessions;

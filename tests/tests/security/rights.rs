@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hubbub_tests::client::Refused;
 use hubbub_tests::tool::{eventually, succeeds};
-use hubbub_tests::wire::VERSIONS;
+use hubbub_tests::wire::{VERSIONS, Value, ack, puback};
 use hubbub_tests::{Client, Connect, Hub, Publish, Settings, Version, message};
 
 use crate::bytes::Random;
@@ -123,10 +123,10 @@ fn t11_what_is_retained_is_read_and_left_behind_only_by_those_who_may() {
     assert_eq!(reads(&hub, "eve"), [""; 0]);
 }
 
-/// Rights change today when the hub is started with other rules.
+/// Rights that changed while the hub was stopped.
 ///
-/// Guards: `Edge::recheck` on resume (edge/lifecycle.rs) and `Edge::for_owner` for each message of a queue, those that were in
-/// flight included (edge/spine_in.rs).
+/// Guards: `Edge::resume` looks at the subscriptions again (edge/lifecycle.rs), and `Edge::for_owner` at each message of a queue,
+/// those that were in flight included (edge/spine_in.rs).
 #[test]
 fn t12_what_was_queued_or_in_flight_is_not_replayed_after_the_right_is_gone() {
     let before = "user alice\ntopic write #\nuser bob\ntopic read #\n";
@@ -165,6 +165,132 @@ fn t12_what_was_queued_or_in_flight_is_not_replayed_after_the_right_is_gone() {
         bob.has_nothing_more();
         assert_eq!(bob.try_subscribe("diary/+", 1) >= 0x80, bob.version() != Version::V31);
     }
+}
+
+/// Rights that change while the hub runs and people are away, with messages in flight that the hub still has in memory.
+///
+/// Guards: `Session::resume` withholds what would be sent again (session/withhold.rs); `Edge::for_owner` (edge/spine_in.rs).
+#[test]
+fn t12_what_was_in_flight_when_the_right_went_is_not_sent_again() {
+    let rules = "user alice\ntopic write #\nuser bob\ntopic read ";
+    let mut hub = quiet().rules(&format!("{rules}#")).start();
+    let mut bobs = VERSIONS.map(|version| {
+        let bob = hub.person("bob").on(&format!("phone{version:?}")).speaking(version).keeping_the_session();
+        let mut bob = bob.connects();
+        bob.subscribe("#", 2);
+        bob
+    });
+    let mut alice = hub.client(Connect::new(Version::V5, "a").user("alice"));
+    let mut ids = [0; 3];
+    for (topic, qos) in [("diary/1", 1), ("news/1", 1), ("diary/2", 2), ("news/2", 2)] {
+        alice.publish(Publish::new(topic, "in flight").qos(qos));
+        for (bob, id) in bobs.iter_mut().zip(&mut ids) {
+            let message = bob.receives_without_ack();
+            assert_eq!(message.topic, topic);
+            *id = if topic == "diary/2" { message.id } else { *id };
+        }
+    }
+    let away = bobs.map(|bob| bob.vanishes());
+    for topic in ["diary/3", "news/3"] {
+        alice.publish(Publish::new(topic, "queued").qos(1));
+    }
+    hub.reloads_rules(&format!("{rules}news/#"));
+    for (phone, diary) in away.into_iter().zip(ids) {
+        let mut bob = phone.connects();
+        let again = [bob.receives_without_ack(), bob.receives_without_ack()];
+        assert_eq!([&*again[0].topic, &*again[1].topic], ["news/1", "news/2"]);
+        // Whether its PUBLISH arrived or not, the identifier comes free on both sides.
+        bob.is_released(diary);
+        bob.send(&puback(ack::PUBCOMP, diary));
+        again.iter().for_each(|message| bob.acknowledges(message));
+        assert_eq!(bob.receives().topic, "news/3");
+        bob.has_nothing_more();
+    }
+    eventually("nothing waits any more", || hub.counter("queue_messages") == 0);
+}
+
+/// Rights that change while people are connected: what waits for a window of one, live, stored and retained, and subscriptions.
+///
+/// Guards: `Edge::catch_up_with_rights` in `Edge::with_session`, `Session::withhold` for what waits and what is buffered
+/// (edge/revoke.rs, session/withhold.rs), `Edge::wants` and `Edge::deliver_retained` (edge/publish.rs).
+#[test]
+fn t12_what_waits_for_somebody_who_is_connected_goes_with_the_right() {
+    let rules = "user alice\ntopic write #\nuser bob\ntopic read ";
+    // On one edge nobody hears late, and live, of what is retained already.
+    let settings = quiet().set("store.engine", "memory").set("server.edges", "1");
+    let mut hub = settings.rules(&format!("{rules}#")).start();
+    let mut alice = hub.client(Connect::new(Version::V5, "a").user("alice"));
+    let one_at_a_time = |connect: Connect| {
+        let props = connect.props.clone().with(0x21, Value::Short(1));
+        hub.client(Connect { props, ..connect.user("bob") })
+    };
+    let mut live = one_at_a_time(Connect::new(Version::V5, "live"));
+    let mut stored = one_at_a_time(Connect::new(Version::V5, "stored").persistent());
+    [&mut live, &mut stored].into_iter().for_each(|client| client.subscribe("+/+", 1));
+    for number in 1..=4 {
+        for topic in [format!("news/{number}"), format!("diary/{number}")] {
+            alice.publish(Publish::new(topic, "waits").qos(1).retained());
+        }
+    }
+    let firsts = [live.receives_without_ack(), stored.receives_without_ack()];
+    let mut late = one_at_a_time(Connect::new(Version::V5, "late"));
+    late.subscribe("#", 1);
+    let retained = late.receives_without_ack();
+    let mut narrow = hub.client(Connect::new(Version::V311, "narrow").user("bob"));
+    narrow.subscribe("diary/1", 0);
+    assert_eq!(narrow.receives().text(), "waits");
+
+    hub.reloads_rules(&format!("{rules}news/#"));
+    alice.publish(Publish::new("diary/1", "too late"));
+    alice.publish(Publish::new("news/5", "last").qos(1));
+    for (client, first) in [&mut live, &mut stored].into_iter().zip(&firsts) {
+        client.acknowledges(first);
+        for number in 2..=5 {
+            assert_eq!(client.receives().topic, format!("news/{number}"));
+        }
+    }
+    late.acknowledges(&retained);
+    // One was there before. The last may wait behind what is retained, or come in between.
+    let mut topics = BTreeSet::from([retained.topic]);
+    while topics.iter().filter(|topic| topic.starts_with("news/")).count() < 5 {
+        let topic = late.receives().topic;
+        assert!(topic.starts_with("news/"), "{topic}");
+        topics.insert(topic);
+    }
+    [live, stored, late, narrow].iter_mut().for_each(Client::has_nothing_more);
+}
+
+/// A user who is gone hears nothing more and says nothing more, with what was on its way in both directions.
+///
+/// Guards: `Edge::dismiss`, which ends the sessions as well, and takes the wills away (edge/revoke.rs).
+#[test]
+fn t12_a_user_who_is_removed_has_no_rights_from_that_moment() {
+    let hub = Settings::with_login().set("server.edges", "2").rules("topic readwrite #").start();
+    ["alice", "bob"].iter().for_each(|name| hub.adds_user(name, "correct horse"));
+    let person = |name: &str, device: &str| hub.person(name).on(device).with_password("correct horse");
+    let mut alice = person("alice", "alice").connects();
+    ["news/#", "diary/#"].iter().for_each(|filter| alice.subscribe(filter, 1));
+    let mut bobs = ["one", "two", "three", "four"].map(|device| {
+        let bob = person("bob", device).keeping_the_session();
+        let mut bob = bob.with_will(Publish::new("diary/will", "from the grave")).connects();
+        bob.subscribe("news/#", 1);
+        bob
+    });
+    alice.publish(Publish::new("news/1", "in flight").qos(1));
+    bobs.iter_mut().for_each(|bob| drop(bob.receives_without_ack()));
+    assert_eq!(alice.receives().topic, "news/1");
+    succeeds(&mut hub.command(&["user", "remove", "bob"]));
+    for mut bob in bobs {
+        bob.send(&Publish::new("diary/1", "too late").bytes(Version::V5));
+        assert_eq!(bob.is_closed().map(|(code, _)| code), Some(NOT_AUTHORIZED));
+    }
+    alice.publish(Publish::new("news/2", "last").qos(1));
+    assert_eq!(alice.receives().topic, "news/2");
+    alice.has_nothing_more();
+    hub.adds_user("bob", "correct horse");
+    let mut bob = person("bob", "one").keeping_the_session().connects();
+    assert!(!bob.session_present);
+    bob.has_nothing_more();
 }
 
 /// Sixty users whose rules and subscriptions are chance; retained, live at both kinds of quality, and queued: what each of them
@@ -270,20 +396,21 @@ fn t14_a_share_group_is_no_way_round_the_rules() {
 }
 
 /// Without presence, of which everybody may read who is there.
-fn quiet() -> Settings {
+pub fn quiet() -> Settings {
     Settings::dev().set("presence.enabled", "false")
 }
 
 /// Somebody with rules and subscriptions made of chance.
-struct User {
-    name: String,
-    read: Vec<String>,
+pub struct User {
+    pub name: String,
+    pub read: Vec<String>,
+    pub write: Vec<String>,
     deny: Vec<String>,
     wanted: Vec<String>,
 }
 
 /// A topic of one to three levels, or a filter.
-fn filter_of_chance(random: &mut Random, wild: bool) -> String {
+pub fn filter_of_chance(random: &mut Random, wild: bool) -> String {
     let words = ["x", "y", "z", "+"];
     let count = 1 + random.below(3);
     let levels: Vec<&str> = (0..count).map(|_| words[random.below(3 + usize::from(wild))]).collect();
@@ -292,29 +419,42 @@ fn filter_of_chance(random: &mut Random, wild: bool) -> String {
 }
 
 impl User {
-    fn of_chance(number: usize, random: &mut Random) -> User {
+    pub fn of_chance(number: usize, random: &mut Random) -> User {
         let mut filters = |count: usize| (0..count).map(|_| filter_of_chance(random, true)).collect();
         let name = format!("user{number}");
-        User { name, read: filters(3), deny: filters(number % 3), wanted: filters(3) }
+        User { name, read: filters(3), write: vec![], deny: filters(number % 3), wanted: filters(3) }
     }
 
-    fn rules(&self) -> String {
+    pub fn rules(&self) -> String {
         let lines = |word: &'static str, filters: &[String]| -> String {
             filters.iter().map(|filter| format!("topic {word} {filter}\n")).collect()
         };
-        format!("user {}\n{}{}", self.name, lines("read", &self.read), lines("deny", &self.deny))
+        let (read, write, deny) = (&self.read, &self.write, &self.deny);
+        let lines = lines("read", read) + &lines("write", write) + &lines("deny", deny);
+        format!("user {}\n{lines}", self.name)
+    }
+
+    pub fn reads(&self, topic: &str) -> bool {
+        is_any(&self.read, topic) && !is_any(&self.deny, topic)
+    }
+
+    pub fn writes_will(&self) -> bool {
+        let topic = format!("will/{}", self.name);
+        is_any(&self.write, &topic) && !is_any(&self.deny, &topic)
     }
 
     fn gets(&self, topics: &BTreeSet<String>) -> BTreeSet<String> {
-        let any = |filters: &[String], topic: &str| filters.iter().any(|filter| is_match(filter, topic));
-        let gets =
-            |topic: &&String| any(&self.read, topic) && !any(&self.deny, topic) && any(&self.wanted, topic);
+        let gets = |topic: &&String| self.reads(topic) && is_any(&self.wanted, topic);
         topics.iter().filter(gets).cloned().collect()
     }
 }
 
+fn is_any(filters: &[String], topic: &str) -> bool {
+    filters.iter().any(|filter| is_match(filter, topic))
+}
+
 /// §4.7 of MQTT 5, level by level.
-fn is_match(filter: &str, topic: &str) -> bool {
+pub fn is_match(filter: &str, topic: &str) -> bool {
     let (filter, topic): (Vec<_>, Vec<_>) = (filter.split('/').collect(), topic.split('/').collect());
     let fits = |at: usize| filter[at] == "+" || topic.get(at) == Some(&filter[at]);
     match filter.last() {

@@ -185,7 +185,7 @@ impl Desk {
         if fresh {
             self.session = Some(Session::new(device(), connect, expiry, LIMITS, now));
         } else {
-            self.act(|session, wire| session.resume(connect, expiry, now, wire));
+            self.act(|session, wire| drop(session.resume(connect, expiry, |_| true, now, wire)));
         }
         if expiry > 0 || !fresh {
             self.attach(Source::Queue, QoS::ExactlyOnce);
