@@ -1,4 +1,7 @@
-"""The brokers that can be measured: how each is started on loopback, with a folder of its own and no limits in the way."""
+"""The brokers that can be measured: how each is started on loopback with a folder of its own.
+
+Each has its own defaults, anonymous clients, and limits only where a row could not be measured with the default: queues of 1,000
+messages for absent clients, 10,000 connections, persistence."""
 
 import os
 import re
@@ -35,17 +38,17 @@ class Broker:
         found = re.search(r"\d+\.\d+[\w.+-]*", said.stdout + said.stderr)
         return found.group(0) if found else ""
 
-    def start(self, folder, persistent):
-        """A running broker with its data in `folder`, on a free port."""
-        return Running(self, Path(folder), persistent)
+    def start(self, folder, needs):
+        """A running broker with its data in `folder`, on a free port. Needs are "queues" for absent clients, and "disk"."""
+        return Running(self, Path(folder), needs)
 
 
 class Running:
     """A broker's process. It is ended by its own number, whatever happens."""
 
-    def __init__(self, broker, folder, persistent):
+    def __init__(self, broker, folder, needs):
         self.broker, self.folder, self.port = broker, folder, free_port()
-        self.words = [broker.path, *KINDS[broker.kind].prepare(folder, self.port, persistent)]
+        self.words = [broker.path, *KINDS[broker.kind].prepare(folder, self.port, needs)]
         with open(folder / "log", "ab") as log:
             self.child = subprocess.Popen(self.words, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.pid = self.child.pid
@@ -110,7 +113,7 @@ class Kind:
         self.prepare, self.version = prepare, version
 
 
-def hubbub(folder, port, _persistent):
+def hubbub(folder, port, _needs):
     values = {
         "listen.mqtt": f"127.0.0.1:{port}",
         "listen.websocket": "",
@@ -121,22 +124,22 @@ def hubbub(folder, port, _persistent):
     return ["serve", "--dev", *(word for key, value in values.items() for word in ("--set", f"{key}={value}"))]
 
 
-def mosquitto(folder, port, persistent):
-    lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "user root", "max_queued_messages 0", "log_type error"]
-    if persistent:
+def mosquitto(folder, port, needs):
+    lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "user root", "log_type error"]
+    if "queues" in needs:
+        lines += ["max_queued_messages 0"]
+    if "disk" in needs:
         # Saved every second, which is as often as it can be told to.
         lines += ["persistence true", f"persistence_location {folder}/", "autosave_interval 1"]
     return ["-c", write(folder / "mosquitto.conf", lines)]
 
 
-def flashmq(folder, port, persistent):
+def flashmq(folder, port, needs):
     lines = [
         "allow_anonymous true",
         f"rlimit_nofile {OPEN_FILES}",
         f"log_file {folder}/flashmq.log",
         "log_level warning",
-        "max_qos_msg_pending_per_client 65000",
-        "max_qos_bytes_pending_per_client 100000000",
         "listen {",
         "  protocol mqtt",
         f"  port {port}",
@@ -144,13 +147,15 @@ def flashmq(folder, port, persistent):
         "  inet4_bind_address 127.0.0.1",
         "}",
     ]
-    if persistent:
+    if "queues" in needs:
+        lines += ["max_qos_msg_pending_per_client 65000", "max_qos_bytes_pending_per_client 100000000"]
+    if "disk" in needs:
         # Without a folder it keeps nothing. Saved at the end and every five minutes, which is as often as it can be told to.
         lines += [f"storage_dir {folder}", "save_state_interval 300"]
     return ["--config-file", write(folder / "flashmq.conf", lines)]
 
 
-def rumqttd(folder, port, _persistent):
+def rumqttd(folder, port, _needs):
     # It has no persistence that could be switched on.
     lines = [
         "id = 0",
@@ -173,12 +178,12 @@ def rumqttd(folder, port, _persistent):
     return ["-c", write(folder / "rumqttd.toml", lines), "-q"]
 
 
-def rmqttd(folder, port, persistent):
+def rmqttd(folder, port, needs):
     plugins = folder / "plugins"
     plugins.mkdir(exist_ok=True)
     started = ["rmqtt-retainer"]
     write(plugins / "rmqtt-retainer.toml", ['storage.type = "ram"', "max_retained_messages = 0"])
-    if persistent:
+    if "disk" in needs:
         started.append("rmqtt-session-storage")
         sled = ['storage.type = "sled"', f'storage.sled.path = "{folder}/sessions"', 'storage.sled.cache_capacity = "1GB"']
         write(plugins / "rmqtt-session-storage.toml", sled)
@@ -198,9 +203,10 @@ def rmqttd(folder, port, persistent):
         "nodelay = true",
         "max_connections = 100000",
         "max_handshaking_limit = 20000",
-        "max_mqueue_len = 1000000",
         "max_subscriptions = 0",
     ]
+    if "queues" in needs:
+        lines += ["max_mqueue_len = 100000"]
     return ["-f", write(folder / "rmqtt.toml", lines)]
 
 

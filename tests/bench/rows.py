@@ -29,10 +29,10 @@ class Row:
     """`figures[0]` is the one that is compared. `goal` is text; `reached` decides from the medians of that figure: ours and
     those of the others by kind (of two of a kind, the better)."""
 
-    def __init__(self, key, title, command, figures, goal="", reached=None, peers=ALL, persistent=False, restart=False):
+    def __init__(self, key, title, command, figures, goal="", reached=None, peers=ALL, needs=(), restart=False):
         self.key, self.title, self.command, self.figures = key, title, command.split(), figures
         self.goal, self.reached, self.peers = goal, reached, peers
-        self.persistent, self.restart = persistent or restart, restart
+        self.needs, self.restart = needs, restart
 
     def compare(self, ours, others):
         """Whether the goal is reached: True, False, or None where that cannot be said."""
@@ -72,7 +72,7 @@ def pairs(qos):
         f"p2p{qos}",
         f"p2p QoS {qos}, 100 pairs, window 20",
         f"p2p --qos {qos} --seconds 3",
-        [RATE, PROCESSOR],
+        [RATE, PROCESSOR, LOST],
         "1.3 × FlashMQ",
         times(1.3, "flashmq"),
     )
@@ -83,7 +83,7 @@ def fanout(qos):
         f"fanout{qos}",
         f"fan-out 1 → 1000, QoS {qos}",
         f"fanout --qos {qos} --seconds 3",
-        [RATE, PROCESSOR],
+        [RATE, PROCESSOR, LOST],
         "1.1 × the best",
         times_best(1.1),
     )
@@ -156,6 +156,7 @@ ROWS = [
         [Figure("drained_seconds", "s"), LOST],
         "≤ 0.5 s, from disk",
         at_most(0.5),
+        needs=("queues",),
     ),
     Row(
         "peruser",
@@ -181,6 +182,7 @@ ROWS = [
         [Figure("arrived", more_is_better=True, digits=0), Figure("drained_seconds", "s")],
         "all",
         at_least(200_000),
+        needs=("queues", "disk"),
         restart=True,
     ),
     Row(
@@ -188,6 +190,7 @@ ROWS = [
         "10,000 persistent sessions with 10 messages each return after SIGKILL: drained in; peak memory",
         "survive --sessions 10000 --messages 10 --parallel 1000",
         [Figure("drained_seconds", "s"), Figure("peak_bytes", "MB", 1e-6), LOST],
+        needs=("queues", "disk"),
         restart=True,
         peers=(),
     ),
