@@ -51,6 +51,10 @@ serve *flags:
 bench *flags:
     cargo run --release --package hubbub -- bench {{flags}}
 
+# Measure this beside other brokers that are at hand: `just bench-peers flashmq=/opt/flashmq`; `--help` has the options
+bench-peers *flags:
+    tests/bench/peers {{flags}}
+
 # What runs before a change lands
 ci:
     .ci/run

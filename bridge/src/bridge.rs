@@ -434,7 +434,7 @@ impl Bridge {
         {
             match later {
                 Later::Page { at, source: Source::Queue, owner, from, max } => {
-                    queue::page(store, frames, at, &owner, from, max)?;
+                    self.queues.page(store, frames, queue::Page { at, client: &owner, from, max })?;
                 }
                 Later::Page { at, source: Source::Inbox, owner, from, max } => {
                     inbox::page(store, frames, at, &owner, from, max)?;

@@ -1,6 +1,7 @@
 //! Persistent sessions: their subscriptions, and the queue of messages that each is owed.
 
 mod limits;
+mod on_the_way;
 mod share;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use crate::transaction::{Frames, Transaction};
 
 use limits::Fill;
 pub use limits::QueueLimits;
+use on_the_way::{OnTheWay, Size};
 pub use share::settle;
 
 /// Stands for "has not ended": a session whose connection died with the server begins to expire at the restart.
@@ -81,6 +83,7 @@ struct Session {
     fill: Fill,
     /// Entries up to here may have been sent by an earlier run.
     begun: u64,
+    on_the_way: OnTheWay,
 }
 
 /// Everything that matched for one session.
@@ -140,7 +143,7 @@ impl Queues {
         for_each(store, keys::all_queued(), &mut |key, value| {
             if let Some(session) = client_of(key).and_then(|client| self.sessions.get_mut(&client)) {
                 session.fill.add(value.len());
-                self.count(value.to_vec(), true);
+                self.count(Size::of(value.to_vec()), true);
             }
             Ok(())
         })?;
@@ -159,10 +162,7 @@ impl Queues {
 
     fn restore_one(&mut self, client: ByteString, record: SessionRecord, now: Millis) -> RestoredSession {
         let user = ByteString::from(record.user);
-        self.sessions.insert(
-            client.clone(),
-            Session { user: user.clone(), at: None, fill: Fill::default(), begun: 0 },
-        );
+        self.sessions.insert(client.clone(), Session::of(user.clone()));
         RestoredSession {
             device: Device { user, client },
             expiry: record.expiry,
@@ -210,8 +210,8 @@ impl Queues {
         if expiry > 0 {
             let record = SessionRecord { user: device.user.to_string(), expiry, ended_at: CONNECTED };
             tx.put_record(keys::session(&device.client), &record);
-            let session = Session { user: device.user.clone(), at: None, fill: Fill::default(), begun: 0 };
-            self.sessions.entry(device.client.clone()).or_insert(session);
+            let session = || Session::of(device.user.clone());
+            self.sessions.entry(device.client.clone()).or_insert_with(session);
         } else if self.sessions.contains_key(&device.client) {
             // The session ends with this connection: what it is owed is delivered, but nothing more is queued.
             let record = SessionRecord { user: device.user.to_string(), expiry, ended_at: CONNECTED };
@@ -225,6 +225,7 @@ impl Queues {
     pub fn close(&mut self, tx: &mut Transaction<'_>, device: &Device, expiry: u32) {
         if let Some(session) = self.sessions.get_mut(&device.client) {
             session.at = None;
+            session.on_the_way.forget();
             if expiry > 0 {
                 let record = SessionRecord { user: device.user.to_string(), expiry, ended_at: tx.now };
                 tx.put_record(keys::session(&device.client), &record);
@@ -287,13 +288,13 @@ impl Queues {
         let here: Vec<Vec<u8>> = tx.keys_within(&range).cloned().collect();
         for key in here {
             if let Some(entry) = tx.get(&key)? {
-                self.count(entry, false);
+                self.count(Size::of(entry), false);
             }
             tx.delete(key);
         }
         for (key, entry) in store.scan(range, Order::Forward, usize::MAX)? {
             if !tx.changes(&key) {
-                self.count(entry, false);
+                self.count(Size::of(entry), false);
                 tx.delete(key);
             }
         }
@@ -408,12 +409,13 @@ impl Queues {
             None => lane::put(&mut entry, &head, Some(message)),
         }
         session.fill.add(entry.len());
-        self.counters.queue_messages.add(1);
-        self.counters.queue_payload_bytes.add(message.payload.len() as u64);
+        let size = Size { entry: entry.len(), payload: Some(message.payload.len() as u64) };
         tx.put(keys::queued(client, position), entry.to_vec());
         if let Some(at) = session.at {
+            session.on_the_way.note(position, size);
             tx.tell(at.edge, &entry_head(at, position, false, &head), Some(message));
         }
+        self.count(size, true);
         Ok(())
     }
 
@@ -432,11 +434,16 @@ impl Queues {
         position: u64,
     ) -> Result<(), StoreError> {
         let key = keys::queued(client, position);
-        if let Some(entry) = tx.get(&key)? {
+        let known = self.sessions.get_mut(client).and_then(|session| session.on_the_way.take(position));
+        let size = match known {
+            Some(size) => Some(size),
+            None => tx.get(&key)?.map(Size::of),
+        };
+        if let Some(size) = size {
             if let Some(session) = self.sessions.get_mut(client) {
-                session.fill.remove(entry.len());
+                session.fill.remove(size.entry);
             }
-            self.count(entry, false);
+            self.count(size, false);
             tx.delete(key);
         }
         Ok(())
@@ -458,12 +465,9 @@ impl Queues {
 
 impl Queues {
     /// Keeps the numbers of what waits in all queues.
-    fn count(&self, entry: Vec<u8>, more: bool) {
-        let payload = match lane::take::<QueuedHead>(&mut Bytes::from(entry)) {
-            Ok(Some((_, Some(message)))) => message.payload.len() as u64,
-            // What cannot be read was not counted either.
-            _ => return,
-        };
+    fn count(&self, size: Size, more: bool) {
+        // What cannot be read was not counted either.
+        let Some(payload) = size.payload else { return };
         let Counters { queue_messages, queue_payload_bytes, .. } = &*self.counters;
         if more {
             queue_messages.add(1);
@@ -472,6 +476,57 @@ impl Queues {
             queue_messages.sub(1);
             queue_payload_bytes.sub(payload);
         }
+    }
+
+    /// Reads a page of a queue from disk for its session.
+    pub fn page(&mut self, store: &dyn Store, frames: &mut Frames, page: Page<'_>) -> Result<(), StoreError> {
+        let Page { at, client, from, max } = page;
+        let found = store.scan(keys::queued_of(client, from..=u64::MAX), Order::Forward, max + 1)?;
+        let mut more = found.len() > max;
+        let (mut next, before) = (from, frames.bytes());
+        let mut session = self.sessions.get_mut(client);
+        for (key, value) in found.into_iter().take(max) {
+            if frames.bytes() - before > PAGE_BYTES {
+                more = true;
+                break;
+            }
+            let Some(position) = position_of(&key) else { continue };
+            next = position.saturating_add(1);
+            let entry = value.len();
+            match lane::take::<QueuedHead>(&mut Bytes::from(value)) {
+                Ok(Some((head, Some(message)))) => {
+                    let size = Size { entry, payload: Some(message.payload.len() as u64) };
+                    session.iter_mut().for_each(|session| session.on_the_way.note(position, size));
+                    frames.put(Lane::Edge(at.edge), &entry_head(at, position, true, &head), Some(&message));
+                }
+                _ => tracing::error!(client, position, "queue entry unreadable, left out"),
+            }
+        }
+        if !more {
+            // What was acknowledged is gone from disk; the next one to come follows on the head.
+            next = next.max(Transaction::new(store, 0).next_number(&keys::queue_head(client))?);
+        }
+        frames.put(Lane::Edge(at.edge), &ToEdge::Page { at, source: Source::Queue, next, more }, None);
+        Ok(())
+    }
+}
+
+/// The part of a queue that a session asks for.
+pub struct Page<'a> {
+    /// Who asks.
+    pub at: Place,
+    /// Whose queue.
+    pub client: &'a str,
+    /// The first position.
+    pub from: u64,
+    /// Entries at most.
+    pub max: usize,
+}
+
+impl Session {
+    /// Nothing waits, and nobody is here.
+    fn of(user: ByteString) -> Session {
+        Session { user, at: None, fill: Fill::default(), begun: 0, on_the_way: OnTheWay::default() }
     }
 }
 
@@ -511,40 +566,6 @@ fn packet_of(key: &[u8]) -> Option<u16> {
     let mut fields = keys::Fields::of(key)?;
     fields.text()?;
     fields.packet()
-}
-
-/// Reads a page of a queue from disk for its session.
-pub fn page(
-    store: &dyn Store,
-    frames: &mut Frames,
-    at: Place,
-    client: &str,
-    from: u64,
-    max: usize,
-) -> Result<(), StoreError> {
-    let found = store.scan(keys::queued_of(client, from..=u64::MAX), Order::Forward, max + 1)?;
-    let mut more = found.len() > max;
-    let (mut next, before) = (from, frames.bytes());
-    for (key, value) in found.into_iter().take(max) {
-        if frames.bytes() - before > PAGE_BYTES {
-            more = true;
-            break;
-        }
-        let Some(position) = position_of(&key) else { continue };
-        next = position.saturating_add(1);
-        match lane::take::<QueuedHead>(&mut Bytes::from(value)) {
-            Ok(Some((head, Some(message)))) => {
-                frames.put(Lane::Edge(at.edge), &entry_head(at, position, true, &head), Some(&message));
-            }
-            _ => tracing::error!(client, position, "queue entry unreadable, left out"),
-        }
-    }
-    if !more {
-        // What was acknowledged is gone from disk; the next one to come follows on the head.
-        next = next.max(Transaction::new(store, 0).next_number(&keys::queue_head(client))?);
-    }
-    frames.put(Lane::Edge(at.edge), &ToEdge::Page { at, source: Source::Queue, next, more }, None);
-    Ok(())
 }
 
 fn position_of(key: &[u8]) -> Option<u64> {
@@ -615,6 +636,31 @@ mod tests {
         assert_eq!(waits(&counters), (0, 0));
         let left = store.scan(keys::queued_of(&device.client, 0..=u64::MAX), Order::Forward, 9).unwrap();
         assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn what_is_on_its_way_counts_once_whether_it_was_read_or_pushed_and_whoever_takes_it() {
+        let (store, counters) = (MemoryStore::default(), Arc::<Counters>::default());
+        let max = QueueLimits { drop: hubbub_config::QueueDrop::Oldest, ..QueueLimits::messages(3) };
+        let mut queues = Queues::new(LIMITS, max, counters.clone());
+        let device = Device { user: "bob".into(), client: "phone".into() };
+        let at = Place { edge: 0, slot: 0, generation: 0, reader: 1 };
+        let options = SubscribeOptions { qos: QoS::AtLeastOnce, ..SubscribeOptions::default() };
+        batch(&store, |tx| {
+            queues.open(tx, &store, &device, 60, false).unwrap();
+            queues.subscribe(tx, &device.client, &[("a".into(), options)], None);
+            (0..2).for_each(|_| queues.enqueue(tx, &message("read")).unwrap());
+        });
+        queues.attach(&device.client, at);
+        let page = Page { at, client: &device.client, from: 1, max: 9 };
+        queues.page(&store, &mut Frames::default(), page).unwrap();
+        batch(&store, |tx| (0..2).for_each(|_| queues.enqueue(tx, &message("pushed")).unwrap()));
+        let waits = || (counters.queue_messages.get(), counters.queue_payload_bytes.get());
+        assert_eq!(waits(), (3, 16), "the oldest had to go");
+        for position in [1, 2, 2, 4] {
+            batch(&store, |tx| queues.taken(tx, &device.client, position).unwrap());
+        }
+        assert_eq!((waits(), queues.sessions[&device.client].fill.waiting), ((1, 6), 1));
     }
 
     fn news(topic: &str) -> Message {

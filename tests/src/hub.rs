@@ -263,6 +263,11 @@ impl Hub {
         assert!(ended.status.success(), "user {action} {name}: {ended:?}");
     }
 
+    /// The number of its process.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Memory that it holds, in bytes (`VmRSS` of Linux).
     pub fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

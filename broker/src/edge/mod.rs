@@ -58,6 +58,10 @@ use sample::Sample;
 /// Packets of one socket in one turn, so that a busy client cannot freeze the others.
 const MAX_PACKETS_A_TURN: usize = 1000;
 
+/// Deliveries after which a turn ends although more packets or frames are there: one writer to a large room cannot freeze
+/// everybody else. So many cost a few milliseconds, and are enough for one write to carry several messages.
+const DELIVERIES_A_TURN: usize = 8192;
+
 /// One edge.
 pub(crate) struct Edge {
     id: u8,
@@ -69,6 +73,8 @@ pub(crate) struct Edge {
     /// What is due when: slot and generation of the session.
     timers: BinaryHeap<Reverse<(Millis, u32, u32, Timer)>>,
     dirty: Vec<u32>,
+    /// Deliveries since sockets were written last.
+    delivered: usize,
     batches: Batches,
     spine: SpineTx,
     read_buffer: BytesMut,
@@ -244,6 +250,11 @@ impl Edge {
         reads && session.wants_packets() && self.bridge_keeps_up()
     }
 
+    /// Whether the sockets have to be written before anything else is handled.
+    fn has_done_enough(&self) -> bool {
+        self.delivered >= DELIVERIES_A_TURN
+    }
+
     fn bridge_keeps_up(&self) -> bool {
         self.batches.sent - self.batches.worked_off < self.shared.settings.credit_bytes
     }
@@ -290,7 +301,7 @@ impl Edge {
                     return self.end(slot, goodbye);
                 }
             }
-            if !self.may_read(slot) {
+            if !self.may_read(slot) || self.has_done_enough() {
                 break;
             }
         }
@@ -396,6 +407,7 @@ impl Edge {
     /// The end of a turn: one write for each dirty socket, one batch for each lane. Gives back the connections whose
     /// socket takes nothing more now.
     fn flush_all(&mut self) -> Vec<(u32, u64, Rc<TcpStream>)> {
+        self.delivered = 0;
         let mut blocked = Vec::new();
         let mut dirty = std::mem::take(&mut self.dirty);
         for slot in dirty.drain(..) {

@@ -236,6 +236,7 @@ impl Edge {
         let delivered = session.deliver(fan, to, &mut Wire { out: &mut link.out, commands: &mut commands });
         debug_assert!(commands.is_empty(), "delivering asks for nothing");
         if delivered == Delivered::Sent {
+            self.delivered += 1;
             self.mark_dirty(slot);
         }
         delivered

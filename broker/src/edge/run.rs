@@ -329,7 +329,11 @@ async fn read_spine(edge: Rc<RefCell<Edge>>, mut spine: SpineRx) -> Result<(), S
     loop {
         for _ in 0..BATCHES_A_TURN {
             let batch = spine.next().await?;
-            edge.borrow_mut().handle_batch(batch);
+            let mut left = edge.borrow_mut().handle_batch(batch);
+            while !left.is_empty() {
+                tokio::task::yield_now().await;
+                left = edge.borrow_mut().handle_frames(left);
+            }
         }
         tokio::task::yield_now().await;
     }
@@ -346,6 +350,7 @@ impl Edge {
             groups: HashMap::default(),
             timers: BinaryHeap::new(),
             dirty: Vec::new(),
+            delivered: 0,
             batches: Batches {
                 bridge: BytesMut::new(),
                 edges: vec![BytesMut::new(); edges],

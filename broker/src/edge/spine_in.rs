@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::Edge;
@@ -14,8 +15,8 @@ use crate::spine::Batch;
 const BRIDGE: u8 = 0;
 
 impl Edge {
-    /// A batch from the spine.
-    pub(super) fn handle_batch(&mut self, batch: Batch) {
+    /// A batch from the spine; gives back what is left of it for the next turn.
+    pub(super) fn handle_batch(&mut self, batch: Batch) -> Bytes {
         if batch.lost > 0 {
             self.shared.counters.spine_batches_lost_total.add(batch.lost);
             tracing::warn!(sender = batch.sender, batches = batch.lost, "gap on the spine");
@@ -24,12 +25,19 @@ impl Edge {
                 self.sample.give_up();
             }
         }
-        let mut frames = batch.frames;
+        self.handle_frames(batch.frames)
+    }
+
+    /// Frames, as many as a turn may handle.
+    pub(super) fn handle_frames(&mut self, mut frames: Bytes) -> Bytes {
         loop {
             match lane::take::<ToEdge>(&mut frames) {
                 Ok(Some((head, message))) => self.handle_frame(head, message),
-                Ok(None) => return,
-                Err(error) => tracing::error!(%error, sender = batch.sender, "frame unreadable"),
+                Ok(None) => return Bytes::new(),
+                Err(error) => tracing::error!(%error, "frame unreadable"),
+            }
+            if self.has_done_enough() {
+                return frames;
             }
         }
     }

@@ -103,3 +103,26 @@ fn parts<'a>(message: &'a Message, expiry: Option<u32>, copy: &Copy<'a>) -> Head
 pub(super) fn shape(version_is_v5: bool, qos: QoS, retain: bool) -> Shape {
     Shape { version_is_v5, qos, retain }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::member;
+    use super::*;
+    use crate::codec::Version;
+    use crate::session::{Delivery, Wire};
+
+    #[test]
+    fn a_room_of_thousands_costs_one_encoding_for_each_shape() {
+        let message = Message { topic: "room".into(), qos: QoS::AtLeastOnce, ..Message::default() };
+        let mut fan = Fanout::new(&message, 0);
+        for number in 0..5000 {
+            let version = if number % 2 == 0 { Version::V311 } else { Version::V5 };
+            let qos = if number % 3 == 0 { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+            let (mut member, mut out, mut commands) = (member(version), OutBuffer::default(), Vec::new());
+            let to = Delivery { qos, retain: false, ids: &[], search: None };
+            member.deliver(&mut fan, to, &mut Wire { out: &mut out, commands: &mut commands });
+            assert!(!out.is_empty());
+        }
+        assert_eq!(fan.heads.len(), 4, "two versions at two qualities of service");
+    }
+}

@@ -53,6 +53,11 @@ fn desk(version: Version, expiry: u32) -> Desk {
     Desk { session, out: OutBuffer::default(), commands: Vec::new(), now: 0 }
 }
 
+/// A session without a history.
+pub(super) fn member(version: Version) -> Session {
+    desk(version, 0).session
+}
+
 impl Desk {
     fn act(&mut self, act: impl FnOnce(&mut Session, &mut Wire<'_>)) {
         act(&mut self.session, &mut Wire { out: &mut self.out, commands: &mut self.commands });

@@ -11,6 +11,9 @@ pub const MAX_PACKET: usize = 2 << 20;
 /// DISCONNECT, complete (section 3.14).
 pub const DISCONNECT: [u8; 2] = [0xE0, 0];
 
+/// PINGREQ, complete (section 3.12).
+pub const PINGREQ: [u8; 2] = [0xC0, 0];
+
 /// Longest keep alive that fits, so that an idle client needs no pings (section 3.1.2.10).
 const KEEP_ALIVE_SECONDS: u16 = u16::MAX;
 
@@ -29,8 +32,8 @@ pub enum Packet<'a> {
     PubRel { id: u16 },
     /// Section 3.7.
     PubComp { id: u16 },
-    /// Section 3.9, for a SUBSCRIBE with one filter; 0x80 means refused.
-    SubAck { code: u8 },
+    /// Section 3.9: one code for each filter; 0x80 means refused.
+    SubAck { codes: &'a [u8] },
     /// Section 3.13.
     PingResp,
 }
@@ -68,7 +71,7 @@ fn decode_body(first: u8, body: &[u8]) -> Result<Packet<'_>> {
         5 => Packet::PubRec { id: id_at(first, body, 0)? },
         6 => Packet::PubRel { id: id_at(first, body, 0)? },
         7 => Packet::PubComp { id: id_at(first, body, 0)? },
-        9 => Packet::SubAck { code: byte_at(first, body, 2)? },
+        9 => decode_suback(first, body)?,
         13 => Packet::PingResp,
         _ => bail!("the broker sent a packet that no client expects (first byte {first:#04x})"),
     })
@@ -84,6 +87,11 @@ fn decode_publish(first: u8, body: &[u8]) -> Result<Packet<'_>> {
     }
 }
 
+fn decode_suback(first: u8, body: &[u8]) -> Result<Packet<'_>> {
+    byte_at(first, body, 2)?;
+    Ok(Packet::SubAck { codes: &body[2..] })
+}
+
 fn byte_at(first: u8, body: &[u8], at: usize) -> Result<u8> {
     match body.get(at) {
         Some(&byte) => Ok(byte),
@@ -95,24 +103,72 @@ fn id_at(first: u8, body: &[u8], at: usize) -> Result<u16> {
     Ok(u16::from_be_bytes([byte_at(first, body, at)?, byte_at(first, body, at + 1)?]))
 }
 
+/// What a CONNECT says of a client.
+pub struct Hello<'a> {
+    /// Client id.
+    pub client: &'a str,
+    /// User name.
+    pub user: Option<&'a str>,
+    /// Password.
+    pub password: Option<&'a str>,
+    /// Clean session.
+    pub clean: bool,
+    /// What the broker publishes when the connection ends without a goodbye.
+    pub will: Option<&'a Will>,
+}
+
+/// Section 3.1.2.5; retained.
+#[derive(Clone, Debug)]
+pub struct Will {
+    /// Where.
+    pub topic: String,
+    /// What.
+    pub payload: Vec<u8>,
+    /// Quality of service.
+    pub qos: u8,
+}
+
 /// CONNECT, section 3.1.
-pub fn put_connect(out: &mut Vec<u8>, client: &str, user: Option<&str>, password: Option<&str>, clean: bool) {
+pub fn put_connect(out: &mut Vec<u8>, hello: &Hello<'_>) {
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4];
-    let flags = u8::from(clean) << 1 | u8::from(password.is_some()) << 6 | u8::from(user.is_some()) << 7;
+    let mut flags = u8::from(hello.clean) << 1;
+    flags |= u8::from(hello.password.is_some()) << 6 | u8::from(hello.user.is_some()) << 7;
+    flags |= hello.will.map_or(0, |will| WILL_RETAINED | will.qos << 3);
     body.push(flags);
     body.extend_from_slice(&KEEP_ALIVE_SECONDS.to_be_bytes());
-    for text in [Some(client), user, password].into_iter().flatten() {
+    put_text(&mut body, hello.client);
+    if let Some(will) = hello.will {
+        put_text(&mut body, &will.topic);
+        put_bytes(&mut body, &will.payload);
+    }
+    for text in [hello.user, hello.password].into_iter().flatten() {
         put_text(&mut body, text);
     }
     put_packet(out, 0x10, &body);
 }
 
-/// SUBSCRIBE to one filter, section 3.8.
-pub fn put_subscribe(out: &mut Vec<u8>, filter: &str, qos: u8) {
+/// Will flag and will retain.
+const WILL_RETAINED: u8 = 0b0010_0100;
+
+/// SUBSCRIBE to all of these filters at once, section 3.8.
+pub fn put_subscribe(out: &mut Vec<u8>, filters: &[(String, u8)]) {
     let mut body = vec![0, 1];
-    put_text(&mut body, filter);
-    body.push(qos);
+    for (filter, qos) in filters {
+        put_text(&mut body, filter);
+        body.push(*qos);
+    }
     put_packet(out, 0x82, &body);
+}
+
+/// A retained PUBLISH, section 3.3.1.3; an empty payload takes away what was retained before. `id` is ignored at QoS 0.
+pub fn put_retained(out: &mut Vec<u8>, topic: &str, qos: u8, id: u16, payload: &[u8]) {
+    let mut body = Vec::with_capacity(topic.len() + payload.len() + 4);
+    put_text(&mut body, topic);
+    if qos > 0 {
+        body.extend_from_slice(&id.to_be_bytes());
+    }
+    body.extend_from_slice(payload);
+    put_packet(out, 0x31 | qos << 1, &body);
 }
 
 /// First byte of the answer to a QoS 1 PUBLISH (section 3.4).
@@ -188,18 +244,27 @@ fn put_packet(out: &mut Vec<u8>, first: u8, body: &[u8]) {
 
 /// Callers keep names below 64 KiB: they are made of short prefixes and numbers.
 fn put_text(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(&(text.len() as u16).to_be_bytes());
-    out.extend_from_slice(text.as_bytes());
+    put_bytes(out, text.as_bytes());
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u16).to_be_bytes());
+    out.extend_from_slice(bytes);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn hello(clean: bool) -> Hello<'static> {
+        Hello { client: "c1", user: None, password: None, clean, will: None }
+    }
+
     #[test]
     fn connect_matches_the_bytes_of_the_specification() {
         let mut out = Vec::new();
-        put_connect(&mut out, "c1", Some("bob"), Some("pw"), true);
+        let hello = Hello { user: Some("bob"), password: Some("pw"), ..hello(true) };
+        put_connect(&mut out, &hello);
         let expected = b"\x10\x17\0\x04MQTT\x04\xC2\xFF\xFF\0\x02c1\0\x03bob\0\x02pw";
         assert_eq!(out, expected);
     }
@@ -207,15 +272,31 @@ mod tests {
     #[test]
     fn anonymous_persistent_connect_sets_no_flags() {
         let mut out = Vec::new();
-        put_connect(&mut out, "c1", None, None, false);
+        put_connect(&mut out, &hello(false));
         assert_eq!(out, b"\x10\x0E\0\x04MQTT\x04\0\xFF\xFF\0\x02c1");
     }
 
     #[test]
-    fn subscribe_asks_for_one_filter() {
+    fn a_will_stands_between_client_and_user() {
         let mut out = Vec::new();
-        put_subscribe(&mut out, "a/b", 2);
-        assert_eq!(out, b"\x82\x08\0\x01\0\x03a/b\x02");
+        let will = Will { topic: "w".into(), payload: b"off".to_vec(), qos: 1 };
+        put_connect(&mut out, &Hello { user: Some("bob"), will: Some(&will), ..hello(true) });
+        assert_eq!(out, b"\x10\x1B\0\x04MQTT\x04\xAE\xFF\xFF\0\x02c1\0\x01w\0\x03off\0\x03bob");
+    }
+
+    #[test]
+    fn subscribe_asks_for_every_filter() {
+        let mut out = Vec::new();
+        put_subscribe(&mut out, &[("a/b".into(), 2), ("c".into(), 0)]);
+        assert_eq!(out, b"\x82\x0C\0\x01\0\x03a/b\x02\0\x01c\0");
+    }
+
+    #[test]
+    fn a_retained_publish_has_the_flag_and_an_id_where_one_belongs() {
+        let mut out = Vec::new();
+        put_retained(&mut out, "t", 0, 7, b"on");
+        put_retained(&mut out, "t", 1, 7, b"");
+        assert_eq!(out, b"\x31\x05\0\x01ton\x33\x05\0\x01t\0\x07");
     }
 
     #[test]
@@ -254,7 +335,7 @@ mod tests {
             assert_eq!(decode(bytes).unwrap(), Some((expected, bytes.len())));
         };
         check(b"\x20\x02\0\x05", Packet::ConnAck { code: 5 });
-        check(b"\x90\x03\0\x01\x80", Packet::SubAck { code: 0x80 });
+        check(b"\x90\x04\0\x01\x01\x80", Packet::SubAck { codes: &[1, 0x80] });
         check(b"\x40\x02\x01\x02", Packet::PubAck { id: 0x102 });
         check(b"\x50\x02\x01\x02", Packet::PubRec { id: 0x102 });
         check(b"\x62\x02\x01\x02", Packet::PubRel { id: 0x102 });

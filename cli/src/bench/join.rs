@@ -27,11 +27,22 @@ pub struct Joined {
 
 /// Brings all clients in, so many at once as the target says. Client `i` becomes connection `i` of the empty `swarm`.
 ///
-/// Fails with the first refusal, or when nothing happens for 20 seconds.
+/// Fails with the first refusal, or when nothing happens for 20 seconds. What a broker delivers meanwhile (an older session, a
+/// stored inbox) is acknowledged and dropped.
 pub fn join(swarm: &mut Swarm, target: &Target, clients: &[Client]) -> Result<Joined> {
+    join_listening(swarm, target, clients, &mut |_, _, _| {})
+}
+
+/// Like [`join`], but `heard` is told the connection, the payload and the time of everything that is delivered meanwhile.
+pub fn join_listening(
+    swarm: &mut Swarm,
+    target: &Target,
+    clients: &[Client],
+    heard: &mut dyn FnMut(usize, &[u8], u64),
+) -> Result<Joined> {
     check_open_files(clients.len())?;
     let began_ns = swarm.links.now_ns();
-    let mut joining = Joining::new(target, clients);
+    let mut joining = Joining::new(target, clients, heard);
     while joining.joined < clients.len() {
         while joining.begun_ns.len() < clients.len() && joining.under_way() < target.parallel {
             joining.begun_ns.push(swarm.links.now_ns());
@@ -52,7 +63,7 @@ pub fn forget_sessions(target: &Target, clients: &[Client]) -> Result<()> {
     let returning: Vec<Client> = clients
         .iter()
         .filter(|client| !client.clean)
-        .map(|client| Client { subscription: None, clean: true, ..client.clone() })
+        .map(|client| Client { subscriptions: Vec::new(), clean: true, ..client.clone() })
         .collect();
     let mut swarm = Swarm::new()?;
     join(&mut swarm, target, &returning)?;
@@ -78,10 +89,11 @@ struct Joining<'a> {
     progress_ns: u64,
     latency: Histogram,
     failure: Option<anyhow::Error>,
+    heard: &'a mut dyn FnMut(usize, &[u8], u64),
 }
 
 impl<'a> Joining<'a> {
-    fn new(target: &'a Target, clients: &'a [Client]) -> Self {
+    fn new(target: &'a Target, clients: &'a [Client], heard: &'a mut dyn FnMut(usize, &[u8], u64)) -> Self {
         let begun_ns = Vec::with_capacity(clients.len());
         Self {
             target,
@@ -92,6 +104,7 @@ impl<'a> Joining<'a> {
             progress_ns: 0,
             latency: new_histogram(),
             failure: None,
+            heard,
         }
     }
 
@@ -110,7 +123,10 @@ impl<'a> Joining<'a> {
         Ok(())
     }
 
-    fn finish(&mut self, who: usize, now_ns: u64) {
+    fn finish(&mut self, links: &mut Links, who: usize, now_ns: u64) {
+        if let Some(greeting) = &self.clients[who].greeting {
+            links.out(who).extend_from_slice(greeting);
+        }
         self.joined += 1;
         self.latency.saturating_record(now_ns - self.begun_ns[who]);
     }
@@ -122,20 +138,26 @@ impl<'a> Joining<'a> {
     }
 
     fn on_connack(&mut self, links: &mut Links, who: usize, code: u8, now_ns: u64) {
-        match (code, &self.clients[who].subscription) {
-            (0, Some((filter, qos))) => codec::put_subscribe(links.out(who), filter, *qos),
-            (0, None) => self.finish(who, now_ns),
+        match (code, &self.clients[who].subscriptions[..]) {
+            (0, []) => self.finish(links, who, now_ns),
+            (0, filters) => codec::put_subscribe(links.out(who), filters),
             _ => self.fail(who, &format!("CONNECT refused: {} (code {code})", connack_text(code))),
         }
     }
 
-    fn on_suback(&mut self, who: usize, code: u8, now_ns: u64) {
-        match &self.clients[who].subscription {
-            Some((_, qos)) if code == *qos => self.finish(who, now_ns),
-            Some((filter, _)) if code > 2 => self.fail(who, &format!("SUBSCRIBE to {filter} refused")),
-            Some((filter, qos)) => self
+    fn on_suback(&mut self, links: &mut Links, who: usize, codes: &[u8], now_ns: u64) {
+        let filters = &self.clients[who].subscriptions;
+        if codes.len() != filters.len() {
+            return self
+                .fail(who, &format!("SUBACK with {} codes for {} filters", codes.len(), filters.len()));
+        }
+        match filters.iter().zip(codes).find(|((_, qos), code)| qos != *code) {
+            None => self.finish(links, who, now_ns),
+            Some(((filter, _), code)) if *code > 2 => {
+                self.fail(who, &format!("SUBSCRIBE to {filter} refused"))
+            }
+            Some(((filter, qos), code)) => self
                 .fail(who, &format!("SUBSCRIBE to {filter}: QoS {code} granted where {qos} was asked for")),
-            None => self.fail(who, "SUBACK without a SUBSCRIBE"),
         }
     }
 }
@@ -143,19 +165,21 @@ impl<'a> Joining<'a> {
 impl Handler for Joining<'_> {
     fn on_connected(&mut self, links: &mut Links, who: usize) {
         self.connected += 1;
-        let Client { id, user, clean, .. } = &self.clients[who];
-        let password = self.target.password.as_deref();
-        codec::put_connect(links.out(who), id, user.as_deref(), password, *clean);
+        let hello = self.clients[who].hello(self.target.password.as_deref());
+        codec::put_connect(links.out(who), &hello);
     }
 
-    /// What a broker delivers before the run begins (an older session, a stored inbox) is acknowledged and dropped.
     fn on_packet(&mut self, links: &mut Links, who: usize, packet: Packet<'_>, now_ns: u64) {
         self.progress_ns = now_ns;
         match packet {
             Packet::ConnAck { code } => self.on_connack(links, who, code, now_ns),
-            Packet::SubAck { code } => self.on_suback(who, code, now_ns),
-            Packet::Publish { qos, id, .. } => codec::put_receipt(links.out(who), qos, id),
+            Packet::SubAck { codes } => self.on_suback(links, who, codes, now_ns),
+            Packet::Publish { qos, id, payload } => {
+                codec::put_receipt(links.out(who), qos, id);
+                (self.heard)(who, payload, now_ns);
+            }
             Packet::PubRel { id } => codec::put_ack(links.out(who), PUBCOMP, id),
+            Packet::PubAck { .. } if self.clients[who].greeting.is_some() => {}
             other => self.fail(who, &format!("unexpected while joining: {other:?}")),
         }
     }

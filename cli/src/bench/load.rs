@@ -9,10 +9,11 @@ use super::join::{forget_sessions, join};
 use super::outcome::Outcome;
 use super::plan::Plan;
 use super::publisher::{Pace, Rules};
+use super::search;
 use super::swarm::Swarm;
 use super::target::Target;
-use super::traffic::Traffic;
-use super::usage::Usage;
+use super::traffic::{Losses, Traffic};
+use super::usage::{Spent, Usage};
 
 /// Longest sleep of the loop; stalls and ends are noticed that late at worst.
 const LOOP_WAIT: Duration = Duration::from_millis(100);
@@ -27,7 +28,7 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 pub const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Options of every scenario that measures messages for some time.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct LoadArgs {
     /// Messages of one publisher under way: sent, but not received (and acknowledged) yet
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
@@ -35,6 +36,12 @@ pub struct LoadArgs {
     /// Messages a second over all publishers; 0: as fast as the window allows
     #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     pub rate: u32,
+    /// First see how much goes through as fast as the window allows, then measure at this part of it, 0.01 to 1
+    #[arg(long, value_name = "PART", conflicts_with = "rate", value_parser = parse_part)]
+    pub of_saturation: Option<f64>,
+    /// Look for the highest rate whose p99 from end to end stays within this; begins at the rate
+    #[arg(long, value_name = "MILLISECONDS", conflicts_with = "of_saturation", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub p99_within: Option<u32>,
     /// Bytes of each payload
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub payload: u32,
@@ -60,30 +67,82 @@ pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn parse_part(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(part) if (0.01..=1.0).contains(&part) => Ok(part),
+        _ => Err("expected a part from 0.01 to 1, such as 0.5".into()),
+    }
+}
+
 /// Carries out `plan` and prints the report.
 pub fn run(target: &Target, plan: &Plan, load: &LoadArgs, qos: u8) -> Result<()> {
     check_payload(plan, load)?;
     let mut swarm = Swarm::new()?;
     let joined = join(&mut swarm, target, &plan.clients)?;
-    let rules = rules(target, plan, load, qos, swarm.links.now_ns());
-    let mut traffic = Traffic::new(plan, rules, load.payload as usize);
-
     swarm.pause = Duration::from_micros(u64::from(load.pause));
-    traffic.start();
-    drive(&mut swarm, &mut traffic, load.warmup)?;
-    let usage = Usage::begin(target.broker)?;
-    traffic.meter.on = true;
-    drive(&mut swarm, &mut traffic, load.seconds)?;
-    traffic.meter.on = false;
-    let spent = usage.end()?;
-    traffic.stop();
-    drain(&mut swarm, &mut traffic, load.drain)?;
-
-    swarm.leave(LEAVE_PATIENCE)?;
+    let mut bed = Bed { swarm, target, plan, load, qos, stretches: 0 };
+    let (measured, remark) = match (load.of_saturation, load.p99_within) {
+        (Some(part), _) => search::part_of_saturation(part, |rate| bed.measure(rate))?,
+        (_, Some(bound)) => search::most_within(bound, load.rate, |rate| bed.measure(rate))?,
+        _ => (bed.measure(load.rate)?, None),
+    };
+    bed.swarm.leave(LEAVE_PATIENCE)?;
     forget_sessions(target, &plan.clients)?;
-    let losses = traffic.losses();
-    Outcome { plan, load, qos, target, joined, traffic, losses, spent }.print();
+    let load = LoadArgs { rate: measured.rate, ..load.clone() };
+    Outcome { plan, load: &load, qos, target, joined, measured, remark }.print();
     Ok(())
+}
+
+/// Connections that stand, on which one stretch after the other is measured.
+struct Bed<'a> {
+    swarm: Swarm,
+    target: &'a Target,
+    plan: &'a Plan,
+    load: &'a LoadArgs,
+    qos: u8,
+    stretches: u32,
+}
+
+/// What one stretch came to.
+pub struct Measured {
+    /// Messages a second that were asked for; 0: as many as possible.
+    pub rate: u32,
+    /// What was counted.
+    pub traffic: Traffic,
+    /// What did not arrive as it should.
+    pub losses: Losses,
+    /// What it cost.
+    pub spent: Spent,
+}
+
+impl Measured {
+    /// Messages a second handed to the broker.
+    pub fn published_per_second(&self) -> f64 {
+        self.traffic.meter.published as f64 / self.spent.seconds
+    }
+}
+
+impl Bed<'_> {
+    /// Warms up, measures, and waits for what is under way.
+    fn measure(&mut self, rate: u32) -> Result<Measured> {
+        let Self { swarm, target, plan, qos, .. } = self;
+        let load = LoadArgs { rate, ..self.load.clone() };
+        let mut rules = rules(target, plan, &load, *qos, swarm.links.now_ns());
+        // What an earlier stretch left under way is not of this run.
+        rules.run = target.run.wrapping_add(self.stretches);
+        self.stretches += 1;
+        let mut traffic = Traffic::new(plan, rules, load.payload as usize);
+        traffic.start();
+        drive(swarm, &mut traffic, load.warmup)?;
+        let usage = Usage::begin(target.broker)?;
+        traffic.meter.on = true;
+        drive(swarm, &mut traffic, load.seconds)?;
+        traffic.meter.on = false;
+        let spent = usage.end()?;
+        traffic.stop();
+        drain(swarm, &mut traffic, load.drain)?;
+        Ok(Measured { rate, losses: traffic.losses(), traffic, spent })
+    }
 }
 
 /// Fails for payloads in which no stamp has room.

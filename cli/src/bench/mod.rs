@@ -4,9 +4,13 @@
 //! connection, the broker does its work, [`swarm`] reads, [`codec`] decodes in place, [`track`] books the sequence
 //! number. A scenario is a [`plan`] (who talks to whom) carried out by [`load`] and told by [`outcome`].
 
+mod away;
+mod burst;
 mod codec;
 mod connect;
+mod drain;
 mod envelope;
+mod groups;
 mod in_flight;
 mod join;
 mod links;
@@ -14,10 +18,13 @@ mod load;
 mod outcome;
 mod peruser;
 mod plan;
+mod presence;
 mod process;
 mod publisher;
 mod report;
+mod restart;
 mod scenarios;
+mod search;
 mod soak;
 mod stamp;
 mod swarm;
@@ -26,6 +33,7 @@ mod tls;
 mod track;
 mod traffic;
 mod usage;
+mod watchers;
 
 use clap::{Args, Subcommand};
 
@@ -48,6 +56,16 @@ enum Scenario {
     Fanout(scenarios::FanoutArgs),
     /// Many publishers to one subscriber
     Fanin(scenarios::FaninArgs),
+    /// Group chat over ordinary topics: every message reaches all members of a group
+    Groups(groups::GroupArgs),
+    /// One writer fills a large room again and again, while the latency of a pair beside it is measured
+    Burst(burst::BurstArgs),
+    /// Users with a retained state and a will watch each other; some vanish
+    Presence(presence::PresenceArgs),
+    /// Absent sessions for which messages wait return
+    Drain(drain::DrainArgs),
+    /// The same, but the broker is killed and started again before they return: what is left of what it acknowledged?
+    Survive(drain::SurviveArgs),
     /// Many clients connect, subscribe, stay idle, disconnect
     Connect(connect::ConnectArgs),
     /// Growing numbers of users, each with a topic: does the cost per user stay flat?
@@ -66,6 +84,11 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         Scenario::P2p(args) => scenarios::pairs(&args),
         Scenario::Fanout(args) => scenarios::fanout(&args),
         Scenario::Fanin(args) => scenarios::fanin(&args),
+        Scenario::Groups(args) => groups::run(&args),
+        Scenario::Burst(args) => burst::run(&args),
+        Scenario::Presence(args) => presence::run(&args),
+        Scenario::Drain(args) => drain::drain(&args),
+        Scenario::Survive(args) => drain::survive(&args),
         Scenario::Connect(args) => connect::run(&args),
         Scenario::Peruser(args) => peruser::run(&args),
         Scenario::Chat(args) => scenarios::chat(&args),

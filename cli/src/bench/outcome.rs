@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::join::Joined;
-use super::load::LoadArgs;
+use super::load::{LoadArgs, Measured};
 use super::plan::Plan;
 use super::report::{count, latency_json, latency_text, table};
+use super::search::Remark;
 use super::target::Target;
-use super::traffic::{Losses, Traffic};
-use super::usage::Spent;
+use super::traffic::Losses;
 
 /// Everything a report needs.
 pub struct Outcome<'a> {
@@ -22,12 +22,10 @@ pub struct Outcome<'a> {
     pub target: &'a Target,
     /// How the clients came in.
     pub joined: Joined,
-    /// What was counted.
-    pub traffic: Traffic,
-    /// What did not arrive as it should.
-    pub losses: Losses,
-    /// What the measured stretch cost.
-    pub spent: Spent,
+    /// The measured stretch.
+    pub measured: Measured,
+    /// How its rate was found, if it was not given.
+    pub remark: Option<Remark>,
 }
 
 impl Outcome<'_> {
@@ -46,17 +44,17 @@ impl Outcome<'_> {
             if *rate == 0 { String::new() } else { format!(", {} msgs/s asked", count(u64::from(*rate))) };
         format!(
             "{}, QoS {}, {payload} B, window {window}{pace}, {:.1} s at {}",
-            self.plan.title, self.qos, self.spent.seconds, self.target.address
+            self.plan.title, self.qos, self.measured.spent.seconds, self.target.address
         )
     }
 
     fn per_second(&self, messages: u64) -> f64 {
-        messages as f64 / self.spent.seconds
+        messages as f64 / self.measured.spent.seconds
     }
 
     fn rows(&self) -> Vec<(&str, String)> {
-        let (meter, faults) = (&self.traffic.meter, &self.traffic.faults);
-        let Losses { lost, duplicated, late } = self.losses;
+        let (meter, faults) = (&self.measured.traffic.meter, &self.measured.traffic.faults);
+        let Losses { lost, duplicated, late } = self.measured.losses;
         let mut rows = vec![
             ("delivered", format!("{} msgs/s", count(self.per_second(meter.delivered) as u64))),
             ("published", format!("{} msgs/s", count(self.per_second(meter.published) as u64))),
@@ -64,6 +62,9 @@ impl Outcome<'_> {
         ];
         if self.qos > 0 {
             rows.push(("acknowledged", latency_text(&meter.acknowledged)));
+        }
+        if let Some(remark) = &self.remark {
+            rows.push(remark.row());
         }
         rows.push((
             "faults",
@@ -88,13 +89,13 @@ impl Outcome<'_> {
             "connected",
             format!("{} in {:.2} s", count(self.plan.clients.len() as u64), self.joined.seconds),
         ));
-        rows.extend(self.spent.rows(meter.delivered));
+        rows.extend(self.measured.spent.rows(meter.delivered));
         rows
     }
 
     fn json(&self) -> Value {
-        let (meter, faults) = (&self.traffic.meter, &self.traffic.faults);
-        json!({
+        let (meter, faults) = (&self.measured.traffic.meter, &self.measured.traffic.faults);
+        let mut json = json!({
             "scenario": self.plan.title,
             "address": self.target.address.to_string(),
             "clients": self.plan.clients.len(),
@@ -105,21 +106,25 @@ impl Outcome<'_> {
             "window": self.load.window,
             "rate": self.load.rate,
             "pause_us": self.load.pause,
-            "seconds": self.spent.seconds,
+            "seconds": self.measured.spent.seconds,
             "connect_seconds": self.joined.seconds,
             "delivered": meter.delivered,
             "delivered_per_second": self.per_second(meter.delivered),
             "published_per_second": self.per_second(meter.published),
             "latency": latency_json(&meter.latency),
             "acknowledged": latency_json(&meter.acknowledged),
-            "lost": self.losses.lost,
-            "duplicated": self.losses.duplicated,
-            "late": self.losses.late,
+            "lost": self.measured.losses.lost,
+            "duplicated": self.measured.losses.duplicated,
+            "late": self.measured.losses.late,
             "misrouted": faults.misrouted,
             "stalls": faults.stalls,
             "errors": faults.errors,
             "first_error": faults.first,
-            "usage": self.spent.json(meter.delivered),
-        })
+            "usage": self.measured.spent.json(meter.delivered),
+        });
+        if let Some(remark) = &self.remark {
+            json[remark.key()] = remark.per_second().into();
+        }
+        json
     }
 }

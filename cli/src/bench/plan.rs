@@ -1,6 +1,7 @@
 //! Who publishes what, and who should hear it.
 
 use super::envelope;
+use super::groups::Circles;
 use super::stamp::{Stamp, StampForm};
 use super::target::Client;
 
@@ -12,9 +13,9 @@ pub struct Plan {
     pub clients: Vec<Client>,
     /// What each seat should hear.
     pub ears: Vec<Ear>,
-    /// Seat and topic of each publisher.
-    pub publishers: Vec<(usize, String)>,
-    /// Subscribers that hear each message.
+    /// Seat of each publisher, and the topics to which it writes in turn.
+    pub publishers: Vec<(usize, Vec<String>)>,
+    /// Subscribers that hear each message; 0 if they are away.
     pub copies: u64,
     /// How payloads look.
     pub form: PayloadForm,
@@ -31,6 +32,8 @@ pub enum Ear {
     Everybody,
     /// The only publisher; it is the subscriber of this number among many.
     Copy(u32),
+    /// Everybody who writes to a group of this user.
+    Member(Circles, u32),
 }
 
 /// How a stamp travels.
@@ -50,6 +53,7 @@ impl Ear {
             Self::From(expected) => (expected == publisher).then_some(publisher as usize),
             Self::Everybody => Some(publisher as usize),
             Self::Copy(subscriber) => (publisher == 0).then_some(subscriber as usize),
+            Self::Member(circles, user) => circles.stream(user, publisher),
         }
     }
 }

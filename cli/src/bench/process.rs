@@ -36,9 +36,30 @@ impl Process {
 
     /// Resident memory in bytes.
     pub fn resident_bytes(self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory that it ever had, in bytes.
+    pub fn peak_bytes(self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// Is it there, and not only waiting to be reaped?
+    pub fn is_alive(self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| !matches!(rest.trim_start().chars().next(), None | Some('Z')))
+    }
+
+    /// Its number.
+    pub fn pid(self) -> u32 {
+        self.pid
+    }
+
+    fn memory(self, field: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.pid);
         let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        parse_resident(&status).ok_or_else(|| anyhow!("{path} has no VmRSS"))
+        parse_memory(&status, field).ok_or_else(|| anyhow!("{path} has no {field}"))
     }
 }
 
@@ -56,8 +77,8 @@ fn parse_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn parse_resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn parse_memory(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kibibytes: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -80,7 +101,9 @@ mod tests {
 
     #[test]
     fn memory_and_limits_are_read() {
-        assert_eq!(parse_resident("Name:\tx\nVmRSS:\t    1024 kB\n"), Some(1 << 20));
+        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
+        assert_eq!(parse_memory(status, "VmRSS:"), Some(1 << 20));
+        assert_eq!(parse_memory(status, "VmHWM:"), Some(2 << 20));
         assert_eq!(
             parse_open_files("Max open files            20000                20000                files"),
             Some(20_000)

@@ -58,7 +58,8 @@ pub struct Publisher {
     /// Packet ids that are not completely acknowledged.
     pub in_flight: InFlight,
     number: u32,
-    template: PublishTemplate,
+    /// One for each topic, used in turn.
+    templates: Vec<PublishTemplate>,
     moved_ns: u64,
 }
 
@@ -82,11 +83,13 @@ impl Rules {
 }
 
 impl Publisher {
-    /// A publisher to `topic`, from `seat`, with payloads of `payload_length` bytes.
-    pub fn new(rules: &Rules, number: u32, seat: usize, topic: &str, payload_length: usize) -> Self {
-        let template = PublishTemplate::new(topic, rules.qos, &vec![b'.'; payload_length]);
+    /// A publisher to `topics`, from `seat`, with payloads of `payload_length` bytes.
+    pub fn new(rules: &Rules, number: u32, seat: usize, topics: &[String], payload_length: usize) -> Self {
+        let payload = vec![b'.'; payload_length];
+        let template = |topic: &String| PublishTemplate::new(topic, rules.qos, &payload);
+        let templates = topics.iter().map(template).collect();
         let in_flight = InFlight::new(if rules.qos == 0 { 0 } else { rules.window });
-        Self { seat, sent: 0, outstanding: 0, in_flight, number, template, moved_ns: 0 }
+        Self { seat, sent: 0, outstanding: 0, in_flight, number, templates, moved_ns: 0 }
     }
 
     /// Sends everything that is due and fits into the window. Returns how many messages that were.
@@ -137,7 +140,8 @@ impl Publisher {
             self.moved_ns = now_ns;
         }
         let id = self.in_flight.publish(sent_ns).unwrap_or(0);
-        let payload = self.template.put(links.out(self.seat), id);
+        let template = &self.templates[(self.sent % self.templates.len() as u64) as usize];
+        let payload = template.put(links.out(self.seat), id);
         let stamp = Stamp { run: rules.run, publisher: self.number, seq: self.sent, sent_ns };
         rules.form.stamp_form().write(stamp, payload);
         self.sent += 1;

@@ -93,7 +93,7 @@ pub fn pairs(args: &PairArgs) -> Result<()> {
         title: format!("p2p, {pairs} pairs"),
         clients: subscribers.chain((pairs..2 * pairs).map(|number| target.client(number))).collect(),
         ears: ears((0..args.pairs).map(Ear::From), 2 * pairs),
-        publishers: (0..pairs).map(|pair| (pairs + pair, target.topic(pair))).collect(),
+        publishers: (0..pairs).map(|pair| (pairs + pair, vec![target.topic(pair)])).collect(),
         copies: 1,
         form: PayloadForm::Raw,
     };
@@ -111,7 +111,7 @@ pub fn fanout(args: &FanoutArgs) -> Result<()> {
         title: format!("fanout, 1 to {users}"),
         clients: subscribers.chain([target.client(users)]).collect(),
         ears: ears((0..args.users).map(Ear::Copy), users + 1),
-        publishers: vec![(users, target.topic("out"))],
+        publishers: vec![(users, vec![target.topic("out")])],
         copies: u64::from(args.users),
         form: PayloadForm::Raw,
     };
@@ -127,7 +127,7 @@ pub fn fanin(args: &FaninArgs) -> Result<()> {
         title: format!("fanin, {users} to 1"),
         clients: std::iter::once(subscriber).chain((1..=users).map(|number| target.client(number))).collect(),
         ears: ears([Ear::Everybody].into_iter(), users + 1),
-        publishers: (1..=users).map(|seat| (seat, target.topic("in"))).collect(),
+        publishers: (1..=users).map(|seat| (seat, vec![target.topic("in")])).collect(),
         copies: 1,
         form: PayloadForm::Raw,
     };
@@ -158,7 +158,7 @@ pub fn chat_plan(target: &Target, pairs: usize, one_way: bool) -> Plan {
         ears,
         publishers: writers
             .iter()
-            .map(|&writer| (writer, format!("dm/{}", target.user(peer(writer)))))
+            .map(|&writer| (writer, vec![format!("dm/{}", target.user(peer(writer)))]))
             .collect(),
         copies: 1,
         form: PayloadForm::Envelope,
@@ -186,16 +186,18 @@ mod tests {
     #[test]
     fn both_users_of_a_pair_write_to_the_other() {
         let plan = plan(false);
-        let topics: Vec<_> = plan.publishers.iter().map(|(seat, topic)| (*seat, topic.as_str())).collect();
+        let topics: Vec<_> =
+            plan.publishers.iter().map(|(seat, topics)| (*seat, topics[0].as_str())).collect();
         assert_eq!(topics, [(0, "dm/u1"), (1, "dm/u0"), (2, "dm/u3"), (3, "dm/u2")]);
         assert_eq!(plan.ears, [Ear::From(1), Ear::From(0), Ear::From(3), Ear::From(2)]);
-        assert_eq!(plan.clients[3].subscription, Some(("u/u3/inbox".into(), 1)));
+        assert_eq!(plan.clients[3].subscriptions, [("u/u3/inbox".into(), 1)]);
     }
 
     #[test]
     fn one_way_only_the_even_users_write() {
         let plan = plan(true);
-        let topics: Vec<_> = plan.publishers.iter().map(|(seat, topic)| (*seat, topic.as_str())).collect();
+        let topics: Vec<_> =
+            plan.publishers.iter().map(|(seat, topics)| (*seat, topics[0].as_str())).collect();
         assert_eq!(topics, [(0, "dm/u1"), (2, "dm/u3")]);
         assert_eq!(plan.ears, [Ear::Nobody, Ear::From(0), Ear::Nobody, Ear::From(1)]);
     }

@@ -139,6 +139,8 @@ impl SoakArgs {
         LoadArgs {
             window: self.window,
             rate: self.rate,
+            of_saturation: None,
+            p99_within: None,
             payload: self.payload,
             seconds: self.duration,
             warmup: Duration::ZERO,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use super::codec::{Hello, Will};
 use super::process::Process;
 use super::tls::VeilMaker;
 use crate::client::address::Address;
@@ -77,10 +78,14 @@ pub struct Client {
     pub id: String,
     /// User name, if any.
     pub user: Option<String>,
-    /// Topic filter and QoS, if it subscribes.
-    pub subscription: Option<(String, u8)>,
+    /// Topic filters and their QoS, all in one SUBSCRIBE.
+    pub subscriptions: Vec<(String, u8)>,
     /// Clean session.
     pub clean: bool,
+    /// What is published when it vanishes.
+    pub will: Option<Will>,
+    /// A packet that it sends once it is subscribed.
+    pub greeting: Option<Vec<u8>>,
 }
 
 impl TargetArgs {
@@ -134,7 +139,7 @@ impl Target {
     pub fn client(&self, number: usize) -> Client {
         let id = format!("{}-{:08x}-{number}", self.client_prefix, self.run);
         let user = Some(self.user(number)).filter(|name| !name.is_empty());
-        Client { id, user, subscription: None, clean: true }
+        Client { id, user, subscriptions: Vec::new(), clean: true, will: None, greeting: None }
     }
 
     /// A topic of this run only.
@@ -151,10 +156,16 @@ impl Target {
 }
 
 impl Client {
-    /// The same client with a subscription.
+    /// The same client with one more subscription.
     pub fn subscribing(mut self, filter: String, qos: u8) -> Self {
-        self.subscription = Some((filter, qos));
+        self.subscriptions.push((filter, qos));
         self
+    }
+
+    /// Its CONNECT.
+    pub fn hello<'a>(&'a self, password: Option<&'a str>) -> Hello<'a> {
+        let Self { id, user, clean, will, .. } = self;
+        Hello { client: id, user: user.as_deref(), password, clean: *clean, will: will.as_ref() }
     }
 
     /// The same client, with a session that outlives the connection if `persistent`.

@@ -70,9 +70,9 @@ impl Traffic {
     pub fn new(plan: &Plan, rules: Rules, payload_length: usize) -> Self {
         let mut publisher_at = vec![None; plan.clients.len()];
         let mut publishers = Vec::with_capacity(plan.publishers.len());
-        for (number, (seat, topic)) in plan.publishers.iter().enumerate() {
+        for (number, (seat, topics)) in plan.publishers.iter().enumerate() {
             publisher_at[*seat] = Some(number as u32);
-            publishers.push(Publisher::new(&rules, number as u32, *seat, topic, payload_length));
+            publishers.push(Publisher::new(&rules, number as u32, *seat, topics, payload_length));
         }
         Self {
             meter: Meter {
@@ -143,6 +143,11 @@ impl Traffic {
     /// Messages sent so far.
     pub fn sent(&self) -> u64 {
         self.publishers.iter().map(|publisher| publisher.sent).sum()
+    }
+
+    /// Messages completely acknowledged so far; at QoS 0, sent.
+    pub fn acknowledged(&self) -> u64 {
+        self.publishers.iter().map(|it| it.sent - it.in_flight.unacknowledged() as u64).sum()
     }
 
     /// Publishes are paced by a clock, so the loop must not sleep long.

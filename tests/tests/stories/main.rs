@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod away;
+mod bench;
 mod bounds;
 mod chat;
 mod commands;
