@@ -107,6 +107,10 @@ pub fn records(data: &[u8]) {
     start(store);
 }
 
+fn of_phone(from: u64) -> queue::Page<'static> {
+    queue::Page { at: AT, client: "phone", from, max: PAGE }
+}
+
 /// What one value can be taken for.
 fn decode(value: &[u8]) {
     if let Some(pending) = Pending::decode(value) {
@@ -125,8 +129,9 @@ fn decode(value: &[u8]) {
 fn read(store: &dyn Store) {
     users::list(store).expect("memory does not fail");
     let mut frames = Frames::default();
+    let mut queues = Queues::new(TOPICS, QueueLimits::messages(u64::MAX), Arc::default());
     for from in [0, 1, u64::MAX] {
-        queue::page(store, &mut frames, AT, "phone", from, PAGE).expect("memory does not fail");
+        queues.page(store, &mut frames, of_phone(from)).expect("memory does not fail");
         inbox::page(store, &mut frames, AT, "bob", from, PAGE).expect("memory does not fail");
     }
     told(frames);
@@ -209,7 +214,7 @@ fn queue_goes_on(store: &dyn Store) {
     queues.end(&mut tx, store, &device.client, &[], AT.edge).expect("memory does not fail");
     tx.commit().expect("memory does not fail");
     let mut frames = Frames::default();
-    queue::page(store, &mut frames, AT, "phone", 0, PAGE).expect("memory does not fail");
+    queues.page(store, &mut frames, of_phone(0)).expect("memory does not fail");
     assert!(told_messages(frames).is_empty(), "nothing is left of a session that is over");
 }
 
