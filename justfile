@@ -20,6 +20,10 @@ stories *words:
 crash kills="200":
     HUBBUB_CRASHES={{kills}} cargo test --package hubbub-tests --test crash -- --nocapture
 
+# Ten thousand who are silent before their login, and a gigabyte for readers who do not read: prints what it measures
+crowds:
+    ulimit -n "$(ulimit -H -n)" && cargo test --package hubbub-tests --test security crowds -- --ignored --nocapture --test-threads 1
+
 # Only the clients that we did not write
 foreign *words:
     cargo test --package hubbub-tests --test foreign -- {{words}}

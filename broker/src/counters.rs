@@ -60,6 +60,28 @@ counters! {
     connections_total: "counter",
     /// Connections that were refused.
     connections_refused_total: "counter",
+    /// Connections over a limit that are being heard out, to be told so.
+    refusals: "gauge",
+    /// Connections over a limit that were closed without a word, as too many were being told.
+    refusals_unsaid_total: "counter",
+    /// Connections refused because there are limits.connections already.
+    connections_over_limit_total: "counter",
+    /// Connections refused because there are limits.connections_per_address from there already.
+    connections_over_address_limit_total: "counter",
+    /// Connections refused because there are limits.connections_per_user of that user already.
+    connections_over_user_limit_total: "counter",
+    /// Connections refused because more came than limits.connects_per_second.
+    connections_over_rate_total: "counter",
+    /// Connections refused because more came from their address than limits.connects_per_address.
+    connections_over_address_rate_total: "counter",
+    /// Connections refused because their client id was taken over more often than limits.takeovers.
+    takeovers_refused_total: "counter",
+    /// Times that a client began to send more than limits.publishes_per_second or bytes_per_second.
+    fast_clients_total: "counter",
+    /// Times that nothing was read for a while from a client that sends too much.
+    fast_clients_paused_total: "counter",
+    /// Connections closed because the client went on sending too much for limits.publish_excess.
+    fast_clients_ended_total: "counter",
     /// Sessions, with a connection or without.
     sessions: "gauge",
     /// Sessions that ended because their client stayed away too long.

@@ -27,6 +27,10 @@ pub enum Goodbye {
     StoreFailed,
     /// The client reads so slowly that what waits for it exceeds its bound.
     SlowReader,
+    /// The client went on publishing faster than it may.
+    TooManyPublishes,
+    /// The client went on sending more bytes than it may.
+    TooManyBytes,
     /// An operator, or a change of rights, ended it.
     Administrative,
     /// The server cannot serve this connection now.
@@ -56,7 +60,8 @@ impl Goodbye {
             Goodbye::UseAnotherServer => Some(0x9c),
             // "Implementation specific error".
             Goodbye::StoreFailed => Some(0x83),
-            Goodbye::SlowReader => Some(0x97),
+            Goodbye::SlowReader | Goodbye::TooManyBytes => Some(0x97),
+            Goodbye::TooManyPublishes => Some(0x96),
             Goodbye::Administrative => Some(0x98),
             Goodbye::Busy => Some(0x89),
             Goodbye::NotAuthenticated(_) | Goodbye::Denied => Some(0x87),
@@ -80,6 +85,8 @@ impl Goodbye {
             Goodbye::UseAnotherServer => "server shutting down, use the other one",
             Goodbye::StoreFailed => "the server cannot store messages any more",
             Goodbye::SlowReader => "the client reads too slowly",
+            Goodbye::TooManyPublishes => "more messages a second than allowed, for too long",
+            Goodbye::TooManyBytes => "more bytes a second than allowed, for too long",
             Goodbye::Administrative => "ended by an operator",
             Goodbye::Busy => "the server is busy",
             Goodbye::NotAuthenticated(why) => why,
@@ -99,6 +106,8 @@ impl Goodbye {
                 | Goodbye::UseAnotherServer
                 | Goodbye::StoreFailed
                 | Goodbye::SlowReader
+                | Goodbye::TooManyPublishes
+                | Goodbye::TooManyBytes
                 | Goodbye::Busy
         )
     }
@@ -106,6 +115,19 @@ impl Goodbye {
     /// Whether it is said on `u/{me}/notice` as well, where the version has no other word for it: it concerns the user.
     pub fn is_worth_a_notice(self) -> bool {
         matches!(self, Goodbye::LoggedInElsewhere | Goodbye::Administrative | Goodbye::NotAuthenticated(_))
+    }
+
+    /// Whether somebody decided it, a rule or an operator: worth a line in the audit log. Mistakes of the protocol, lost
+    /// links and a server that stops are not.
+    pub fn is_a_kick(self) -> bool {
+        matches!(
+            self,
+            Goodbye::Administrative
+                | Goodbye::Denied
+                | Goodbye::SlowReader
+                | Goodbye::TooManyPublishes
+                | Goodbye::TooManyBytes
+        )
     }
 
     /// Whether the will is published (§3.1.2.5): after every end but a plain DISCONNECT from the client.

@@ -1,14 +1,17 @@
 //! Sockets to spine: listeners, codec, sessions, topics, policy, the spine.
 
+pub mod audit;
 pub mod clock;
 pub mod codec;
 pub mod counters;
 pub mod edge;
 pub mod edges;
+pub mod gate;
 pub mod goodbye;
 pub mod histogram;
 pub mod lane;
 pub mod layers;
+pub mod limit;
 pub mod message;
 pub mod outbuffer;
 pub mod places;

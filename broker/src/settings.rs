@@ -7,6 +7,8 @@ use hubbub_config::Config;
 
 use crate::clock::Millis;
 use crate::codec::Limits;
+use crate::gate::GateLimits;
+use crate::limit::{EntranceLimits, PaceLimits, Rate};
 use crate::proxy::Proxies;
 use crate::retained::RetainedLimits;
 use crate::session::SessionLimits;
@@ -35,6 +37,12 @@ pub struct Settings {
     pub edges: u8,
     /// Connections in all.
     pub connections: usize,
+    /// Who may come in, as far as numbers go.
+    pub gate: GateLimits,
+    /// How often a client id may be taken over while it is connected.
+    pub takeovers: Option<Rate>,
+    /// How fast a client may send; nothing if as fast as it can.
+    pub pace: Option<PaceLimits>,
     /// From accepting a connection to its CONNECT.
     pub connect_deadline: Duration,
     /// Packets before the login.
@@ -96,12 +104,15 @@ impl Settings {
             },
             edges,
             connections: limits.connections,
+            gate: gate_limits(limits),
+            takeovers: limits.takeovers.map(|count| Rate::new(count.into(), millis(limits.takeover_window))),
+            pace: pace_limits(limits),
             connect_deadline: limits.connect_deadline,
             before_login: packets(limits.packet_before_login_bytes),
             after_login: packets(limits.packet_bytes),
             read_buffer: limits.read_buffer_bytes,
             outbound_bytes: limits.outbound_bytes,
-            slow_reader: limits.slow_reader.as_millis() as Millis,
+            slow_reader: millis(limits.slow_reader),
             expiry_max: seconds(config.session.expiry_max),
             keep_alive_warn: u16::try_from(seconds(config.session.keep_alive_warn)).unwrap_or(u16::MAX),
             keep_alive_max: config
@@ -139,6 +150,32 @@ fn session_limits(config: &Config) -> SessionLimits {
         out_bytes: config.limits.outbound_bytes / 2,
         topics: TopicLimits { levels: config.limits.topic_levels, bytes: config.limits.topic_bytes },
     }
+}
+
+fn gate_limits(limits: &hubbub_config::Limits) -> GateLimits {
+    let saved = millis(limits.connect_burst);
+    let rate = |count: Option<u32>| count.map(|count| Rate::per_second(count.into(), saved));
+    let entrance = EntranceLimits {
+        per_address: limits.connections_per_address,
+        per_user: limits.connections_per_user,
+        all: rate(limits.connects_per_second),
+        each: rate(limits.connects_per_address),
+        remembered: limits.remembered,
+        loopback: limits.loopback,
+    };
+    GateLimits { connections: limits.connections, refusals: limits.refusals, entrance }
+}
+
+fn pace_limits(limits: &hubbub_config::Limits) -> Option<PaceLimits> {
+    let saved = millis(limits.publish_burst);
+    let publishes = limits.publishes_per_second.map(|count| Rate::per_second(count.into(), saved));
+    let bytes = limits.bytes_per_second.map(|count| Rate::per_second(count as u64, saved));
+    let any = publishes.is_some() || bytes.is_some();
+    any.then_some(PaceLimits { publishes, bytes, excess: millis(limits.publish_excess) })
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }
 
 fn seconds(duration: Duration) -> u32 {

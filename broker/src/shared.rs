@@ -7,6 +7,7 @@ use ahash::RandomState;
 
 use crate::clock::Clock;
 use crate::counters::Counters;
+use crate::gate::Gate;
 use crate::layers::LayerError;
 use crate::places::Places;
 use crate::policy::Policy;
@@ -23,6 +24,8 @@ pub struct Shared {
     pub clock: Clock,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// Who may come in, as far as numbers go.
+    pub gate: Arc<Gate>,
     /// Retained messages.
     pub retained: Arc<Retained>,
     /// Which edge wants what.
@@ -45,9 +48,11 @@ impl Shared {
         retained: Arc<Retained>,
         policy: Arc<dyn Policy>,
     ) -> Shared {
+        let gate = Gate::new(settings.gate, counters.clone(), clock.now());
         Shared {
             places: Places::new(settings.single_classes.clone()),
             rights: AtomicU64::new(0),
+            gate,
             settings,
             clock,
             counters,

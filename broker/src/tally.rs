@@ -42,6 +42,11 @@ impl Tally {
         }
     }
 
+    /// PUBLISH packets, and bytes, that came so far: what came in one turn is the difference.
+    pub fn heard(&self) -> (u64, u64) {
+        (self.publishes_received, self.bytes_received)
+    }
+
     /// Something went into a connection.
     pub fn sent(&mut self, sent: Sent) {
         self.packets_sent += u64::from(sent.packets);

@@ -12,6 +12,9 @@ use tungstenite::handshake::{HandshakeError, MidHandshake};
 use tungstenite::http::{HeaderValue, StatusCode, header};
 use tungstenite::protocol::{Message, WebSocket as Frames, WebSocketConfig};
 
+/// The name under which the library logs what is in frames, passwords included, for filters.
+pub const LOG_TARGET: &str = "tungstenite";
+
 /// What an upgrade has to satisfy.
 #[derive(Debug, Clone)]
 pub struct Door {

@@ -7,6 +7,9 @@ use crate::Config;
 use crate::settings::{ClientAuth, ClientUser};
 use crate::unit::{show_size, show_time};
 
+/// Characters of a token that lets an operator in.
+const SHORTEST_TOKEN: usize = 16;
+
 /// A rule over several settings.
 pub(crate) struct Rule {
     /// The settings it looks at; a mistake is reported where the first of them was written.
@@ -44,10 +47,8 @@ pub(crate) static RULES: &[Rule] = &[
     Rule { keys: &["tls.client_auth", "tls.client_ca"], broken: clients_without_authority },
     Rule { keys: &["tls.client_user", "tls.client_auth"], broken: users_without_certificates },
     Rule { keys: &["login.scram", "login.users"], broken: scram_without_accounts },
-    Rule {
-        keys: &["listen.http"],
-        broken: |c| local_only(c.listen.http, "metrics and health are for this machine"),
-    },
+    Rule { keys: &["listen.http", "listen.http_token"], broken: open_pages },
+    Rule { keys: &["listen.http_token"], broken: short_token },
     Rule {
         keys: &["compat.listen"],
         broken: |c| local_only(c.compat.listen, "clients there have no password"),
@@ -174,6 +175,18 @@ fn nowhere_to_enter(config: &Config) -> Option<String> {
 fn local_only(address: Option<SocketAddr>, reason: &str) -> Option<String> {
     let open = address.filter(|address| !is_loopback(address))?;
     Some(format!("{open} is not on loopback; {reason}"))
+}
+
+/// Whoever reaches the pages may read the numbers and change the accounts.
+fn open_pages(config: &Config) -> Option<String> {
+    let address = config.listen.http.filter(|_| config.listen.http_token.is_none());
+    local_only(address, "without listen.http_token metrics and accounts are for this machine")
+}
+
+/// It can be tried from everywhere, as often as somebody likes.
+fn short_token(config: &Config) -> Option<String> {
+    let short = config.listen.http_token.as_ref().is_some_and(|token| token.chars().count() < SHORTEST_TOKEN);
+    short.then(|| format!("shorter than {SHORTEST_TOKEN} characters, so it can be guessed"))
 }
 
 fn compat_without_address(config: &Config) -> Option<String> {
@@ -350,7 +363,13 @@ mod tests {
     fn http_and_compatibility_stay_on_loopback() {
         check(
             "[listen]\nhttp = '0.0.0.0:8080'",
-            "hubbub.toml:2: listen.http: 0.0.0.0:8080 is not on loopback; metrics and health are for this machine",
+            "hubbub.toml:2: listen.http: 0.0.0.0:8080 is not on loopback; without listen.http_token metrics and accounts \
+             are for this machine",
+        );
+        check_fine("[listen]\nhttp = '0.0.0.0:8080'\nhttp_token = 'sixteen letters.'");
+        check(
+            "[listen]\nhttp_token = 'fifteen letters'",
+            "hubbub.toml:2: listen.http_token: shorter than 16 characters, so it can be guessed",
         );
         check(
             "[compat]\nlisten = '0.0.0.0:6969'",

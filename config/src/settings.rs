@@ -46,8 +46,11 @@ settings! {
         /// Networks of proxies in front of this server. Who comes from there has to say for whom: with a PROXY
         /// protocol header (version 1 or 2), over WebSocket also with X-Forwarded-For. Nobody else is believed.
         proxy_from: Vec<IpNet> = Vec::new(), Many(Network);
-        /// Address for `/healthz` and `/metrics`, on loopback only.
+        /// Address for `/healthz`, `/metrics` and the accounts; other than loopback it needs listen.http_token.
         http: Option<SocketAddr> = Some(loopback(8080)), Maybe(Address);
+        /// What everybody has to show there as `Authorization: Bearer`, on every page but `/healthz`: 16 characters or
+        /// more, best given as HUBBUB_LISTEN_HTTP_TOKEN. Whoever has it may do there what the operator may.
+        http_token: Option<String> = None, Maybe(Secret);
     }
 
     /// Who may log in.
@@ -131,6 +134,38 @@ settings! {
     limits: Limits {
         /// Connections at the same time.
         connections: usize = 50_000, Count(1, 10_000_000);
+        /// Connections at the same time from one address, or from one /64 network of IPv6; off = as many as there is
+        /// room for. Behind a large NAT, or a proxy that is not in listen.proxy_from, many have one address.
+        connections_per_address: Option<u32> = Some(1000), Maybe(Count(1, 10_000_000));
+        /// Connections at the same time of one user, on all devices together.
+        connections_per_user: Option<u32> = Some(100), Maybe(Count(1, 10_000_000));
+        /// New connections a second, each with one login, of everybody together.
+        connects_per_second: Option<u32> = Some(5000), Maybe(Count(1, 10_000_000));
+        /// New connections a second from one address, or from one /64 network of IPv6.
+        connects_per_address: Option<u32> = Some(100), Maybe(Count(1, 10_000_000));
+        /// Time for which both of these rates may be saved up: so many seconds' worth may come at once.
+        connect_burst: Duration = secs(5), Span(millis(100), secs(HOUR));
+        /// Hold this machine (loopback) to the limits on addresses and on new connections as well; false = it is free of
+        /// them, which is right for a server of your own beside this one, and for measuring.
+        loopback: bool = false, Flag;
+        /// Addresses, and client ids that were taken over, whose pace is remembered; those beyond share one allowance.
+        remembered: usize = 65_536, Count(16, 100_000_000);
+        /// Connections over a limit that are heard out at the same time, so that they can be told why; others are closed
+        /// without a word.
+        refusals: usize = 1000, Count(0, 1_000_000);
+        /// Times that one client id may be taken over in takeover_window by another connection while it is connected;
+        /// then the newcomer is refused, and who is there stays.
+        takeovers: Option<u32> = Some(20), Maybe(Count(1, 1_000_000));
+        /// The time for which they are counted.
+        takeover_window: Duration = secs(MINUTE), Span(secs(1), secs(DAY));
+        /// Publishes a second of one client. Beyond, nothing is read from it for a while; people need less than 20.
+        publishes_per_second: Option<u32> = None, Maybe(Count(1, 100_000_000));
+        /// Bytes a second from one client, whatever it sends. Beyond, nothing is read from it for a while.
+        bytes_per_second: Option<usize> = None, Maybe(Bytes(KIB, TIB));
+        /// Time for which both of these rates may be saved up: so many seconds' worth may come at once.
+        publish_burst: Duration = secs(10), Span(millis(100), secs(HOUR));
+        /// Time after which a client that goes on sending more than that is disconnected.
+        publish_excess: Duration = secs(30), Span(millis(0), secs(DAY));
         /// Time from accepting a connection to its complete CONNECT.
         connect_deadline: Duration = secs(10), Span(millis(100), secs(5 * MINUTE));
         /// Largest packet of a client that has not logged in yet.

@@ -268,6 +268,12 @@ impl Hub {
         self.child.id()
     }
 
+    /// How to get in from elsewhere, as a proxy on this machine says; for a hub with `listen.proxy_from = 127.0.0.1`.
+    pub fn from(&self, address: &str) -> Way {
+        let (family, own) = if address.contains(':') { ("TCP6", "::1") } else { ("TCP4", "127.0.0.1") };
+        Way::tcp(self.mqtt()).behind(format!("PROXY {family} {address} {own} 4711 1883\r\n").as_bytes())
+    }
+
     /// Memory that it holds, in bytes (`VmRSS` of Linux).
     pub fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

@@ -45,6 +45,17 @@ impl RawClient {
         sent
     }
 
+    /// Sends these bytes one at a time, with a pause after each, until the hub closes or there are no more; how many it took.
+    pub fn trickles(&mut self, bytes: &[u8], pause: Duration) -> usize {
+        for (sent, byte) in bytes.iter().enumerate() {
+            if self.stream.write_all(&[*byte]).is_err() {
+                return sent;
+            }
+            std::thread::sleep(pause);
+        }
+        bytes.len()
+    }
+
     /// Sends bytes written as hexadecimal digits; spaces between them are for the reader.
     pub fn sends_hex(&mut self, digits: &str) -> &mut RawClient {
         self.sends(hex(digits))

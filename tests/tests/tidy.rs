@@ -23,7 +23,9 @@ struct Secret {
 /// The parts that are pure: bytes and time in, effects out.
 const PURE: &[&str] = &[
     "broker/src/codec",
+    "broker/src/gate",
     "broker/src/layers",
+    "broker/src/limit",
     "broker/src/policy",
     "broker/src/proxy",
     "broker/src/retained",

@@ -9,5 +9,5 @@ mod publish;
 pub(super) mod write;
 
 pub use ack::{AckKind, AckNotes, ack, auth, disconnect, pingresp, suback, unsuback};
-pub use connack::{ConnAck, ConnAckProperties, connack, refusal, return_code_3};
+pub use connack::{ConnAck, ConnAckProperties, connack, redirection, refusal, return_code_3};
 pub use publish::{Encoded, Message, Shape, publish_head, publish_len};

@@ -9,7 +9,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::Edge;
+use super::{Edge, Slot};
+use crate::audit::{Action, Entry};
 use crate::codec::Connect;
 use crate::goodbye::Goodbye;
 use crate::policy::{Exchange, Identity, LoginRefusal, LoginRequest, Step};
@@ -90,7 +91,11 @@ impl Edge {
         if let (Step::Continue(_), Some(agreed)) = (&step, &mut link.agreed) {
             agreed.exchange = Some(exchange);
         }
-        let device = &self.slots[slot as usize].session.device;
+        let Slot { session, link, .. } = &self.slots[slot as usize];
+        let device = &session.device;
+        let agreed = link.as_ref().and_then(|link| link.agreed.as_ref());
+        let method = agreed.map(|agreed| &*agreed.method);
+        let address = agreed.map(|agreed| agreed.request.peer);
         let checked = match step {
             Step::Continue(data) => Checked::Continue(data),
             Step::Done { identity, .. } if identity.device.user != device.user => {
@@ -99,14 +104,14 @@ impl Edge {
             Step::Done { data, .. } => Checked::Done(data),
             Step::Refused(refusal) => Checked::Failed(goodbye(refusal)),
         };
-        match &checked {
-            Checked::Done(_) => {
-                tracing::info!(client = %device.client, user = %device.user, "authenticated again")
-            }
-            Checked::Failed(why) => {
-                tracing::info!(client = %device.client, user = %device.user, reason = why.text(), "authentication failed");
-            }
-            Checked::Continue(_) => {}
+        let outcome = match &checked {
+            Checked::Done(_) => Some((Action::Again, None)),
+            Checked::Failed(why) => Some((Action::Failure, Some(why.text()))),
+            Checked::Continue(_) => None,
+        };
+        if let Some((action, reason)) = outcome {
+            let (user, client) = (Some(&*device.user), Some(&*device.client));
+            Entry { user, client, method, address, reason, ..Entry::of(action) }.write();
         }
         self.with_session(slot, |session, wire| session.authenticated(checked, wire));
     }

@@ -13,13 +13,16 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
 use super::link;
+use crate::audit;
 use crate::codec::encode;
 use crate::codec::{CodecError, Connect, Decoder, Packet, Version};
 use crate::counters::Counters;
+use crate::gate::Ticket;
 use crate::layers::{LayerError, Layers};
+use crate::limit::Crowded;
 use crate::outbuffer::OutBuffer;
 use crate::policy::{Door, Identity, LoginRefusal, LoginRequest};
-use crate::proxy::{self, Header, Proxies};
+use crate::proxy::{self, Header};
 use crate::shared::Shared;
 use crate::tls::ClientName;
 use crate::topic;
@@ -43,10 +46,14 @@ pub struct Arrival {
     pub identity: Identity,
     /// The changes of accounts that there had been before the login was checked.
     pub changes: u64,
+    /// How the client said so, in a word for the audit log.
+    pub method: ByteString,
     /// The last word of the authentication method, for CONNACK.
     pub proof: Bytes,
     /// Where from.
     pub peer: SocketAddr,
+    /// Its place until it has a seat.
+    pub ticket: Ticket,
 }
 
 /// A socket, in the runtime of this edge or in none while it moves to another one.
@@ -74,13 +81,14 @@ pub async fn receive(
     stream: TcpStream,
     peer: SocketAddr,
     door: Door,
+    ticket: Ticket,
     shared: Arc<Shared>,
 ) -> Option<Arrival> {
     let layers = layers_of(door, &shared)?;
     let decoder = Decoder::new(shared.settings.before_login);
     let (raw, plain, counters) = (BytesMut::new(), BytesMut::new(), shared.counters.clone());
-    let mut newcomer = Newcomer { stream, peer, door, layers, decoder, raw, plain, counters };
-    let outcome = newcomer.introduce_and_connect(&shared.settings.proxies).await;
+    let mut newcomer = Newcomer { stream, peer, door, layers, decoder, raw, plain, counters, ticket };
+    let outcome = newcomer.introduce_and_connect(&shared).await;
     match outcome {
         Ok(connect) => newcomer.enter(connect, &shared).await,
         Err(refusal) => {
@@ -118,6 +126,7 @@ struct Newcomer {
     raw: BytesMut,
     plain: BytesMut,
     counters: Arc<Counters>,
+    ticket: Ticket,
 }
 
 #[derive(Debug, Error)]
@@ -147,8 +156,13 @@ enum Refusal {
 
 impl Newcomer {
     /// Who comes from a proxy is known by the word of the proxy from here on.
-    async fn introduce_and_connect(&mut self, proxies: &Proxies) -> Result<Box<Connect>, NoConnect> {
-        if !proxies.trusts(self.peer.ip()) || self.has_proxy_header().await? {
+    async fn introduce_and_connect(&mut self, shared: &Shared) -> Result<Box<Connect>, NoConnect> {
+        let proxies = &shared.settings.proxies;
+        if !proxies.trusts(self.peer.ip()) {
+            return self.connect().await;
+        }
+        if self.has_proxy_header().await? {
+            self.introduce(shared)?;
             return self.connect().await;
         }
         let connect = self.connect().await?;
@@ -156,7 +170,14 @@ impl Newcomer {
         let client = told.and_then(|told| proxies.forwarded(&told)).ok_or(NoConnect::NoIntroduction)?;
         // Which port it had there nobody says.
         self.peer = SocketAddr::new(client, 0);
+        self.introduce(shared)?;
         Ok(connect)
+    }
+
+    /// It is known now who comes.
+    fn introduce(&mut self, shared: &Shared) -> Result<(), NoConnect> {
+        let heard = self.ticket.is_from(self.peer.ip(), shared.clock.now());
+        if heard { Ok(()) } else { Err(NoConnect::Silent) }
     }
 
     /// Takes the header of the PROXY protocol away. Where there is none a WebSocket upgrade may still say for whom.
@@ -234,6 +255,10 @@ impl Newcomer {
     }
 
     async fn enter(mut self, mut connect: Box<Connect>, shared: &Shared) -> Option<Arrival> {
+        if let Some(crowded) = self.ticket.refusal() {
+            self.turn_away(&connect, crowded, shared).await;
+            return None;
+        }
         let (peer, door) = (self.peer, self.door);
         let assigned = connect.client_id.is_empty();
         let changes = shared.policy.changes();
@@ -250,10 +275,10 @@ impl Newcomer {
                 if door.is_tls() {
                     shared.counters.tls_connections_total.add(1);
                 }
-                let Newcomer { stream, layers, decoder, plain: rest, .. } = self;
-                let stream = Carried::Here(stream);
+                let method = self.method(&connect);
+                let Newcomer { stream, layers, decoder, plain: rest, ticket, .. } = self;
                 Some(Arrival {
-                    stream,
+                    stream: Carried::Here(stream),
                     layers,
                     decoder,
                     rest,
@@ -261,22 +286,50 @@ impl Newcomer {
                     assigned,
                     identity,
                     changes,
+                    method,
                     proof,
                     peer,
+                    ticket,
                 })
             }
             Err(Refusal::Gone) => {
                 shared.counters.connections_refused_total.add(1);
-                tracing::debug!(client = %connect.client_id, %peer, "gone before the end of its authentication");
+                tracing::debug!(client = &*connect.client_id, %peer, "gone before the end of its authentication");
                 None
             }
             Err(Refusal::Told(code, reason)) => {
                 shared.counters.connections_refused_total.add(1);
-                tracing::info!(client = %connect.client_id, %peer, code, reason, "client refused");
+                audit::failure(&connect, peer, Some(&self.method(&connect)), reason);
                 let max = connect.properties.maximum_packet_size;
                 self.refuse(connect.version, code, reason, max).await;
                 None
             }
+        }
+    }
+
+    /// Somebody over a limit. Each of them is counted, and none of them is worth a line of its own: there may be many.
+    async fn turn_away(self, connect: &Connect, crowded: Crowded, shared: &Shared) {
+        shared.counters.connections_refused_total.add(1);
+        tracing::debug!(client = &*connect.client_id, peer = %self.peer, reason = crowded.text(), "client turned away");
+        let max = connect.properties.maximum_packet_size;
+        match shared.settings.redirect.as_deref().filter(|_| crowded == Crowded::Full) {
+            Some(other) => {
+                let mut out = OutBuffer::default();
+                encode::redirection(out.packet(), connect.version, crowded.text(), other, max);
+                self.say_no(out).await;
+            }
+            None => self.refuse(connect.version, crowded.code(), crowded.text(), max).await,
+        }
+    }
+
+    /// How the client says who it is.
+    fn method(&self, connect: &Connect) -> ByteString {
+        match &connect.properties.authentication_method {
+            Some(method) => ByteString::from(&**method),
+            None if matches!(self.client_name(), ClientName::User(_)) => "certificate".into(),
+            None if connect.password.is_some() => "password".into(),
+            None if connect.username.is_some() => "name".into(),
+            None => "none".into(),
         }
     }
 

@@ -12,10 +12,12 @@ use super::authenticate::Agreed;
 use super::handshake::Carried;
 use super::link::{self, LINGER, Link};
 use super::{Arrival, Edge, ForSubscriber, Slot, Timer};
+use crate::audit::{self, Action, Entry};
 use crate::clock::Millis;
 use crate::codec::encode::{self, ConnAck, ConnAckProperties};
 use crate::codec::{Connect, QoS, Version, Will};
 use crate::counters::Counters;
+use crate::gate::{Seat, Ticket};
 use crate::goodbye::Goodbye;
 use crate::lane::{Device, Ending, Place, Source, ToBridge};
 use crate::outbuffer::OutBuffer;
@@ -52,8 +54,8 @@ const PATIENCE: Millis = 1000;
 impl Edge {
     /// Lets a client in whose login was checked, and answers CONNECT.
     pub(super) fn adopt(&mut self, arrival: Arrival) -> Option<Adopted> {
-        let Arrival { stream, layers, decoder, rest, mut connect, assigned, identity, changes, proof, peer } =
-            arrival;
+        let Arrival { stream, layers, decoder, rest, mut connect, assigned, .. } = arrival;
+        let Arrival { identity, changes, method, proof, peer, ticket, .. } = arrival;
         let stream = Rc::new(match stream {
             Carried::Here(stream) => stream,
             Carried::Moving(stream) => TcpStream::from_std(stream).ok()?,
@@ -61,16 +63,23 @@ impl Edge {
         self.last_link += 1;
         let number = self.last_link;
         let mut link = Link::new(number, stream.clone(), peer, layers, decoder, rest);
-        let admitted = self.admit(&identity, changes, connect.will.as_ref());
         // Who comes back to a session is no new login.
         let resumes = !connect.clean_start && self.clients.contains_key(&identity.device.client);
-        let placed =
-            admitted.and_then(|()| if resumes { self.take_place(&identity, false) } else { Ok(None) });
-        if let Err((code, reason)) = placed {
-            tracing::info!(user = %identity.device.user, %peer, "client not admitted");
-            self.refuse(link, &connect, code, reason);
-            return None;
-        }
+        let seat = self.admit(&identity, changes, connect.will.as_ref(), ticket);
+        let placed = seat.and_then(|seat| {
+            if resumes {
+                self.take_place(&identity, false)?;
+            }
+            Ok(seat)
+        });
+        link.seat = match placed {
+            Ok(seat) => seat,
+            Err((code, reason)) => {
+                audit::failure(&connect, peer, Some(&method), reason);
+                self.refuse(link, &connect, code, reason);
+                return None;
+            }
+        };
         self.make_room(&identity, connect.clean_start);
         // A login is never refused.
         let outdone = if resumes { None } else { self.take_place(&identity, true).unwrap_or(None) };
@@ -87,12 +96,12 @@ impl Edge {
             if !session_present {
                 self.leave_places(&identity.device, None);
             }
+            audit::failure(&connect, peer, Some(&method), Goodbye::AnswerTooLarge.text());
             self.refuse(link, &connect, 0x95, Goodbye::AnswerTooLarge.text());
             return None;
         }
         link.agreed = Agreed::of(&connect, &identity, peer);
-        let (user, client, version) =
-            (identity.device.user.clone(), identity.device.client.clone(), connect.version);
+        let (user, client) = (identity.device.user.clone(), identity.device.client.clone());
         let slot = match present {
             Some(slot) => self.resume(slot, link, &connect, identity, expiry),
             None => self.begin(link, &connect, identity, expiry),
@@ -100,29 +109,38 @@ impl Edge {
         self.announce(slot, present.is_none());
         self.keep_will(slot);
         self.shared.counters.connections_total.add(1);
-        tracing::info!(%client, %user, %peer, ?version, "client connected");
+        let entry = Entry::of(Action::Login);
+        let (address, method) = (Some(peer), Some(&*method));
+        Entry { user: Some(&user), client: Some(&client), address, method, ..entry }.write();
         if connect.keep_alive > self.shared.settings.keep_alive_warn {
-            tracing::info!(%client, seconds = connect.keep_alive, "keep-alive longer than carriers keep a connection");
+            tracing::info!(
+                client = &*client,
+                seconds = connect.keep_alive,
+                "keep-alive longer than carriers keep a connection"
+            );
         }
         Some(Adopted { slot, number, stream, outdone })
     }
 
     fn refuse(&self, mut link: Link, connect: &Connect, code: u8, reason: &'static str) {
         self.shared.counters.connections_refused_total.add(1);
-        tracing::info!(client = %connect.client_id, code, reason, "client refused");
         let max = connect.properties.maximum_packet_size;
         encode::refusal(link.out.packet(), connect.version, code, reason, max);
         linger(link, false, self.shared.counters.clone());
     }
 
     /// A client id belongs to the user who first used it, as long as there is a session of it. A will needs the rights of
-    /// a publish, here and again when it fires.
+    /// a publish, here and again when it fires. Whoever is refused here has changed nothing for a connection that is there.
     fn admit(
-        &self,
+        &mut self,
         identity: &Identity,
         changes: u64,
         will: Option<&Will>,
-    ) -> Result<(), (u8, &'static str)> {
+        ticket: Ticket,
+    ) -> Result<Option<Box<Seat>>, (u8, &'static str)> {
+        if !self.bridge_keeps_up() {
+            return Err((Goodbye::Busy.code().unwrap_or(0x89), Goodbye::Busy.text()));
+        }
         self.shared.policy.admit(identity, changes).map_err(LoginRefusal::told)?;
         if let Some(slot) = self.clients.get(&identity.device.client)
             && self.slots[*slot as usize].identity.device.user != identity.device.user
@@ -139,7 +157,17 @@ impl Edge {
         {
             return Err((0x87, why));
         }
-        Ok(())
+        let client = &identity.device.client;
+        let there = self.clients.get(client).and_then(|slot| self.slots[*slot as usize].link.as_mut());
+        if there.is_some()
+            && let Some(takeovers) = &mut self.takeovers
+            && !takeovers.take(client.clone(), self.shared.clock.now())
+        {
+            self.shared.counters.takeovers_refused_total.add(1);
+            return Err((0x97, "this client id is taken over too often; who is connected stays"));
+        }
+        let taken_over = there.and_then(|link| link.seat.as_deref_mut());
+        ticket.sit_down(&identity.device.user, taken_over).map_err(|crowded| (crowded.code(), crowded.text()))
     }
 
     /// The place of its class, where a user has one device of it. Gives back whose it was.
@@ -372,7 +400,17 @@ impl Edge {
         // DISCONNECT may have asked for more than there is (§3.14.2.2.2).
         entry.session.expiry = entry.session.expiry.min(self.shared.settings.expiry_max);
         let (device, expiry) = (entry.session.device.clone(), entry.session.expiry);
-        tracing::info!(client = %device.client, user = %device.user, reason = goodbye.text(), "client disconnected");
+        tracing::info!(
+            client = &*device.client,
+            user = &*device.user,
+            reason = goodbye.text(),
+            "client disconnected"
+        );
+        if goodbye.is_a_kick() {
+            let entry =
+                Entry { user: Some(&device.user), client: Some(&device.client), ..Entry::of(Action::Kick) };
+            Entry { reason: Some(goodbye.text()), ..entry }.write();
+        }
         let at = Place { edge: self.id, slot, generation: entry.generation, reader: 0 };
         let how = ending(goodbye);
         let will = entry.session.will.take();
@@ -448,7 +486,7 @@ impl Edge {
             }
             PublishVerdict::Denied(why) => {
                 self.shared.counters.publishes_denied_total.add(1);
-                tracing::info!(client = %message.publisher, topic = %message.topic, why, "will denied");
+                tracing::info!(client = &*message.publisher, topic = &*message.topic, why, "will denied");
             }
         }
         self.forget_will(slot);
@@ -549,7 +587,9 @@ impl Edge {
 
     /// A client that we do not read from, for the bridge's sake, cannot be blamed for its silence.
     fn check_keep_alive(&mut self, slot: u32, now: Millis) {
-        let ours = !self.bridge_keeps_up() || !self.slots[slot as usize].session.wants_packets();
+        let ours = !self.bridge_keeps_up()
+            || !self.slots[slot as usize].session.wants_packets()
+            || self.rests(slot, now);
         if ours {
             return self.arm(slot, now + PATIENCE, Timer::KeepAlive);
         }
@@ -631,6 +671,7 @@ fn ending(goodbye: Goodbye) -> Ending {
         Goodbye::ByClientWithWill | Goodbye::LinkLost | Goodbye::KeepAlive | Goodbye::SlowReader => {
             Ending::Lost
         }
+        Goodbye::TooManyPublishes | Goodbye::TooManyBytes => Ending::Lost,
         // The client did not choose to go, and will be back if it can.
         Goodbye::ShuttingDown
         | Goodbye::UseAnotherServer

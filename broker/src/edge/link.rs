@@ -10,7 +10,9 @@ use tokio::net::TcpStream;
 
 use super::authenticate::Agreed;
 use crate::codec::{CodecError, Decoder, Packet, decode};
+use crate::gate::Seat;
 use crate::layers::{LayerError, Layers};
+use crate::limit::Pace;
 use crate::outbuffer::{OutBuffer, SLICES};
 use crate::tally::Sent;
 
@@ -34,6 +36,10 @@ pub(super) struct Link {
     pub held: Option<u64>,
     /// How its client proves who it is, if CONNECT named a method (MQTT 5 §4.12).
     pub agreed: Option<Box<Agreed>>,
+    /// Its place among those of its address and of its user, if they are counted.
+    pub seat: Option<Box<Seat>>,
+    /// How much its client has sent lately, if that is bounded.
+    pub pace: Option<Box<Pace>>,
     layers: Option<Box<Layers>>,
     decoder: Decoder,
     partial: BytesMut,
@@ -63,6 +69,8 @@ impl Link {
             blocked: false,
             held: None,
             agreed: None,
+            seat: None,
+            pace: None,
             layers,
             decoder,
             partial: rest,

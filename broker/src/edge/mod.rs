@@ -8,6 +8,7 @@ mod authenticate;
 mod handshake;
 mod lifecycle;
 mod link;
+mod pace;
 mod publish;
 mod revoke;
 mod run;
@@ -33,6 +34,7 @@ use crate::clock::Millis;
 use crate::codec::QoS;
 use crate::goodbye::Goodbye;
 use crate::lane::{self, Place, ToBridge, ToEdge};
+use crate::limit::Recent;
 use crate::message::Message;
 use crate::outbuffer::OutBuffer;
 use crate::policy::Identity;
@@ -85,6 +87,8 @@ pub(crate) struct Edge {
     found: Vec<(u32, Subscriber)>,
     /// Goes round the members of each share group, wherever they are.
     turns: HashMap<Share, usize, RandomState>,
+    /// How often client ids were taken over lately.
+    takeovers: Option<Recent<ByteString>>,
     spare_commands: Vec<Vec<Command>>,
     /// Wakes the task that flushes.
     flush: Rc<Notify>,
@@ -182,6 +186,8 @@ enum Turn {
     Again,
     /// Wait until there is room for answers.
     Paused,
+    /// Read nothing for so many milliseconds.
+    Rest(Millis),
     /// The connection is over.
     Over,
 }
@@ -208,6 +214,13 @@ impl Edge {
 
     /// One turn of a socket.
     fn read_turn(&mut self, slot: u32, number: u64, stream: &TcpStream) -> Turn {
+        match self.shared.settings.pace {
+            None => self.read_once(slot, number, stream),
+            Some(limits) => self.read_measured(slot, number, stream, &limits),
+        }
+    }
+
+    fn read_once(&mut self, slot: u32, number: u64, stream: &TcpStream) -> Turn {
         let may_read = self.may_read(slot);
         let Some(link) = self.link(slot, number) else { return Turn::Over };
         if !may_read {
@@ -288,7 +301,7 @@ impl Edge {
 
     fn handle_bytes(&mut self, slot: u32, number: u64, mut bytes: Bytes) {
         let now = self.now();
-        for _ in 0..MAX_PACKETS_A_TURN {
+        for _ in 0..self.packets_a_turn(slot) {
             let Some(link) = self.link(slot, number) else { return };
             match link.next(&mut bytes) {
                 Ok(Next::Packet(packet)) => {

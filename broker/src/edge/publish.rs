@@ -29,7 +29,7 @@ impl Edge {
             PublishVerdict::Errand(errand) => self.hand_over(slot, &message, errand, waiter),
             PublishVerdict::Denied(why) => {
                 self.shared.counters.publishes_denied_total.add(1);
-                tracing::info!(client = %message.publisher, topic = %message.topic, why, "publish denied");
+                tracing::info!(client = &*message.publisher, topic = &*message.topic, why, "publish denied");
                 self.answer(waiter, Outcome::refused(0x87, why));
             }
         }
@@ -104,13 +104,13 @@ impl Edge {
 
     fn refuse_for_quota(&mut self, message: &Message, waiter: Option<Waiter>) {
         self.shared.counters.publishes_over_quota_total.add(1);
-        tracing::debug!(topic = %message.topic, "publish refused, the store is full");
+        tracing::debug!(topic = &*message.topic, "publish refused, the store is full");
         self.answer(waiter, Outcome::refused(0x97, "the store is full"));
     }
 
     fn refuse_retained(&mut self, message: &Message, waiter: Option<Waiter>) {
         self.shared.counters.retained_refused_total.add(1);
-        tracing::warn!(topic = %message.topic, "no room for another retained message");
+        tracing::warn!(topic = &*message.topic, "no room for another retained message");
         self.answer(waiter, Outcome::refused(0x97, "no room for another retained message"));
     }
 

@@ -19,8 +19,10 @@ use super::revoke::{Dismissal, Dismissed, Round, Seen};
 use super::sample::Sample;
 use super::sys::SysTopics;
 use super::{Arrival, Batches, Edge, Turn, authenticate, handshake};
+use crate::gate::Ticket;
 use crate::goodbye::Goodbye;
 use crate::lane::Device;
+use crate::limit::Recent;
 use crate::policy::Door;
 use crate::routes::Route;
 use crate::session::RestoredSession;
@@ -37,6 +39,9 @@ const BATCHES_A_TURN: usize = 16;
 
 /// How long to rest after the machine refused a connection (no more file descriptors, say).
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// How long somebody who will be refused may take to say who they are.
+const COURTESY: Duration = Duration::from_secs(2);
 
 /// Where clients come in.
 pub struct Listener {
@@ -165,33 +170,32 @@ struct Newcomer {
     door: Door,
 }
 
-/// Whoever has not logged in counts as well: a flood of half open connections is bounded like one of clients.
+/// Whoever has not logged in counts as well: a flood of half open connections is bounded like one of clients. Somebody over
+/// a limit is heard out, since only a CONNECT can be answered, but not for long.
 async fn welcome(
     newcomer: Newcomer,
     edge: Rc<RefCell<Edge>>,
     shared: Arc<Shared>,
     edges: Vec<mpsc::Sender<Mail>>,
 ) {
-    let counters = &shared.counters;
-    counters.sockets_total.add(1);
-    let open = counters.connections.get() + counters.handshakes.get();
-    if open >= shared.settings.connections as u64 {
-        return counters.connections_refused_total.add(1);
-    }
-    counters.handshakes.add(1);
-    let received = receive(newcomer, &shared).await;
-    counters.handshakes.sub(1);
-    if let Some(arrival) = received {
+    shared.counters.sockets_total.add(1);
+    let address = newcomer.peer.ip();
+    let known = (!shared.settings.proxies.trusts(address)).then_some(address);
+    let Some(ticket) = shared.gate.knock(known, shared.clock.now()) else {
+        return shared.counters.connections_refused_total.add(1);
+    };
+    if let Some(arrival) = receive(newcomer, ticket, &shared).await {
         send_home(arrival, &edge, &shared, &edges).await;
     }
 }
 
 /// Reads the CONNECT within the deadline.
-async fn receive(newcomer: Newcomer, shared: &Arc<Shared>) -> Option<Arrival> {
+async fn receive(newcomer: Newcomer, ticket: Ticket, shared: &Arc<Shared>) -> Option<Arrival> {
     let Newcomer { stream, peer, door } = newcomer;
-    let deadline = shared.settings.connect_deadline;
+    let usual = shared.settings.connect_deadline;
+    let deadline = if ticket.refusal().is_some() { usual.min(COURTESY) } else { usual };
     let received =
-        tokio::time::timeout(deadline, handshake::receive(stream, peer, door, shared.clone())).await;
+        tokio::time::timeout(deadline, handshake::receive(stream, peer, door, ticket, shared.clone())).await;
     if received.is_err() {
         shared.counters.connections_refused_total.add(1);
         tracing::debug!(%peer, "no CONNECT within the deadline");
@@ -217,7 +221,8 @@ async fn send_home(
     }
 }
 
-/// What a connect tells the bridge counts like anything else: while the bridge does not keep up, nobody comes in.
+/// What a connect tells the bridge counts like anything else: while the bridge does not keep up, nobody comes in. Who has
+/// waited for that as long as a CONNECT may take is told to come back later.
 async fn adopt(
     edge: Rc<RefCell<Edge>>,
     arrival: Arrival,
@@ -225,9 +230,13 @@ async fn adopt(
     edges: Vec<mpsc::Sender<Mail>>,
 ) {
     let resume = edge.borrow().resume.clone();
-    while !edge.borrow().bridge_keeps_up() {
-        resume.notified().await;
-    }
+    let keeps_up = async {
+        while !edge.borrow().bridge_keeps_up() {
+            resume.notified().await;
+        }
+    };
+    // If it still does not keep up, that is what `adopt` says.
+    let _ = tokio::time::timeout(shared.settings.connect_deadline, keeps_up).await;
     let adopted = edge.borrow_mut().adopt(arrival);
     let Some(Adopted { slot, number, stream, outdone }) = adopted else { return };
     if let Some(device) = outdone
@@ -282,6 +291,7 @@ async fn read(edge: Rc<RefCell<Edge>>, slot: u32, number: u64, stream: Rc<TcpStr
             }
             Turn::Again => tokio::task::yield_now().await,
             Turn::Paused => resume.notified().await,
+            Turn::Rest(time) => tokio::time::sleep(Duration::from_millis(time)).await,
             Turn::Over => return,
         }
     }
@@ -364,6 +374,10 @@ impl Edge {
             route: Route::default(),
             found: Vec::new(),
             turns: HashMap::default(),
+            takeovers: shared
+                .settings
+                .takeovers
+                .map(|rate| Recent::new(rate, shared.settings.gate.entrance.remembered, shared.clock.now())),
             spare_commands: Vec::new(),
             flush: Rc::new(Notify::new()),
             resume: Rc::new(Notify::new()),

@@ -82,7 +82,12 @@ impl Edge {
             return Err((0x97, Some("too many retained messages are still on their way".into())));
         }
         if let Err(why) = self.shared.policy.subscribe(&entry.identity, &filter) {
-            tracing::info!(client = %entry.identity.device.client, %text, why, "subscription denied");
+            tracing::info!(
+                client = &*entry.identity.device.client,
+                text = &**text,
+                why,
+                "subscription denied"
+            );
             return Err(self.denied(why));
         }
         let filter = TopicFilter { filter: (&*filter.filter).into(), share: filter.share };

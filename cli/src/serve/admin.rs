@@ -9,6 +9,7 @@ use anyhow::Context;
 use hubbub_bridge::policy::House;
 use hubbub_bridge::store::Store;
 use hubbub_bridge::users;
+use hubbub_broker::audit::{Action, Entry};
 use hubbub_broker::clock::Clock;
 use hubbub_broker::edge::Dismissal;
 use hubbub_config::{Config, Engine};
@@ -92,7 +93,8 @@ pub fn change(store: &dyn Store, house: &House, body: &[u8]) -> (StatusCode, Val
     match done {
         Ok(()) => {
             house.account_changed(&change.name);
-            tracing::info!(op = change.op, user = change.name, "account changed");
+            let (user, reason) = (Some(&*change.name), Some(&*change.op));
+            Entry { user, reason, ..Entry::of(Action::Account) }.write();
             (StatusCode::OK, json!({ "ok": true }), rights::dismissal(&change.op, &change.name))
         }
         Err(error) => (StatusCode::CONFLICT, json!({ "error": error.to_string() }), None),

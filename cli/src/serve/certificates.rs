@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hubbub_broker::audit::{Action, Entry};
 use hubbub_broker::clock::Millis;
 use hubbub_broker::shared::Shared;
 use hubbub_broker::tls::TlsAcceptor;
@@ -31,11 +32,14 @@ pub fn reload(settings: &Tls, shared: &Shared) {
         Ok(acceptor) => {
             if let Some(acceptor) = &acceptor {
                 warn_of_ends(acceptor, shared.clock.now());
-                tracing::info!(certificates = acceptor.certificates(), "certificates read again");
+                tracing::debug!(certificates = acceptor.certificates(), "certificates in use");
+                Entry::of(Action::Certificates).write();
             }
             shared.set_tls(acceptor);
         }
         Err(mistakes) => {
+            let reason = Some("a mistake in the files, nothing changed");
+            Entry { reason, ..Entry::of(Action::Certificates) }.write();
             for mistake in mistakes.0 {
                 tracing::error!(%mistake, "certificates not changed");
             }
@@ -66,6 +70,9 @@ fn warn_of_ends(acceptor: &TlsAcceptor, now: Millis) {
 
 /// Passwords that others can read on the way deserve a word.
 pub fn warn_of_clear_text(config: &Config) {
+    if let Some(address) = config.listen.http.filter(is_reachable) {
+        tracing::warn!(%address, setting = "listen.http", "the token and passwords of accounts travel unencrypted here; TLS is the matter of a proxy in front");
+    }
     for (setting, address) in clear_text(config) {
         tracing::warn!(%address, setting, "passwords and messages travel unencrypted here; TLS is listen.mqtts and listen.wss");
     }
@@ -75,7 +82,12 @@ pub fn warn_of_clear_text(config: &Config) {
 fn clear_text(config: &Config) -> Vec<(&'static str, SocketAddr)> {
     let lists = [("listen.mqtt", &config.listen.mqtt), ("listen.websocket", &config.listen.websocket)];
     let all = lists.into_iter().flat_map(|(setting, list)| list.iter().map(move |at| (setting, *at)));
-    all.filter(|(_, address)| !address.ip().to_canonical().is_loopback()).collect()
+    all.filter(|(_, address)| is_reachable(address)).collect()
+}
+
+/// By others than this machine.
+fn is_reachable(address: &SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
 }
 
 #[cfg(test)]

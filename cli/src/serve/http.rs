@@ -1,4 +1,6 @@
-//! HTTP on loopback: health, metrics, accounts.
+//! HTTP: health, metrics, accounts. On loopback, or elsewhere behind a token.
+
+mod guest;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -7,20 +9,25 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hubbub_bridge::policy::House;
 use hubbub_bridge::store::Store;
+use hubbub_broker::audit::{Action, Entry};
 use hubbub_broker::counters::Counters;
 use hubbub_broker::edges::Edges;
 use hubbub_broker::proxy::Proxies;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
 
+use self::guest::{Guest, Guests};
 use super::{admin, devices, health, records};
 
 /// Short, or a stream.
@@ -30,10 +37,19 @@ type Answer = Response<BoxBody<Bytes, Infallible>>;
 const MAX_BODY: usize = 16 * 1024;
 
 /// How long a client may take for the head of its request.
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
 
-/// Connections at once.
-const MAX_CONNECTIONS: usize = 64;
+/// Health checks at once: each is a login and a commit.
+const MAX_CHECKS: usize = 4;
+
+/// The pages, and how each may be asked for.
+const PAGES: [(&str, &str); 5] = [
+    ("/", "GET, HEAD"),
+    ("/healthz", "GET, HEAD"),
+    ("/metrics", "GET, HEAD"),
+    ("/admin/users", "GET, HEAD, POST"),
+    ("/admin/records", "GET, HEAD"),
+];
 
 /// What the pages are made of.
 pub struct Site {
@@ -47,6 +63,15 @@ pub struct Site {
     pub proxies: Proxies,
     /// What an administrator has to show.
     pub token: String,
+    /// What everybody has to show, if that is set; an administrator may show it as well.
+    pub common_token: Option<String>,
+    /// Room for health checks.
+    pub checks: Semaphore,
+}
+
+/// Room for as many health checks as there may be.
+pub fn checks() -> Semaphore {
+    Semaphore::new(MAX_CHECKS)
 }
 
 /// Binds the address.
@@ -63,48 +88,77 @@ pub async fn serve(listener: std::net::TcpListener, site: Arc<Site>) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "no http"),
     };
-    let places = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    let mut guests = Guests::default();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let site = site.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request| answer(request, site.clone()));
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_LIMIT)
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), service);
-            // A client that breaks off is nobody's fault here.
-            let _ = connection.await;
-            drop(place);
-        });
+        // Nobody waits for a guest who is slow: if there is no room, one of those goes.
+        if guests.make_room() {
+            let (site, guest) = (site.clone(), Arc::new(Guest::new(peer)));
+            guests.welcome(guest.clone(), tokio::spawn(attend(stream, guest, site)));
+        }
     }
 }
 
-async fn answer(request: Request<Incoming>, site: Arc<Site>) -> Result<Answer, Infallible> {
+async fn attend(stream: tokio::net::TcpStream, guest: Arc<Guest>, site: Arc<Site>) {
+    let asked = guest.clone();
+    let service = service_fn(move |request| answer(request, asked.clone(), site.clone()));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that breaks off, or is too slow, is nobody's fault here.
+    guest.attend(connection).await;
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    guest: Arc<Guest>,
+    site: Arc<Site>,
+) -> Result<Answer, Infallible> {
     let route = (request.method().clone(), request.uri().path().to_owned());
-    Ok(match (&route.0, route.1.as_str()) {
+    // Whoever may not come in is not told either which pages there are.
+    if site.common_token.is_some()
+        && route.1 != "/healthz"
+        && let Some(refusal) = refusal(&request, &guest, &site)
+    {
+        return Ok(refusal);
+    }
+    // The body that an answer to HEAD does not have is left out below us.
+    let method = if route.0 == Method::HEAD { &Method::GET } else { &route.0 };
+    Ok(match (method, route.1.as_str()) {
         (&Method::GET, "/healthz") => healthz(&site).await,
         (&Method::GET, "/metrics") => {
             text(StatusCode::OK, "text/plain; version=0.0.4", site.counters.render())
         }
-        (_, "/admin/users") => administer(request, site).await,
-        (&Method::POST, "/admin/devices") => administer_devices(request, site).await,
-        (&Method::GET, "/admin/records") => all_records(&request, &site),
+        (_, "/admin/users") => administer(request, &guest, site).await,
+        (_, "/admin/devices") => administer_devices(request, &guest, site).await,
+        (&Method::GET, "/admin/records") => all_records(&request, &guest, &site),
         (&Method::GET, "/") => text(StatusCode::OK, "text/plain", "hubbub: /healthz /metrics\n".to_owned()),
-        _ => {
-            json_text((StatusCode::NOT_FOUND, json!({ "error": "there is: /healthz /metrics /admin/users" })))
-        }
+        (_, path) => no_page(path),
     })
+}
+
+/// There is no such page, or it cannot be asked for like this (RFC 9110 §15.5.5, §15.5.6).
+fn no_page(path: &str) -> Answer {
+    let Some((_, methods)) = PAGES.iter().find(|(page, _)| *page == path) else {
+        let error = "there is: /healthz /metrics /admin/users";
+        return json_text((StatusCode::NOT_FOUND, json!({ "error": error })));
+    };
+    let mut answer = json_text((StatusCode::METHOD_NOT_ALLOWED, json!({ "error": methods })));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    answer
 }
 
 async fn healthz(site: &Site) -> Answer {
     let Some(address) = site.mqtt else {
         return text(StatusCode::OK, "text/plain", "ok, without MQTT over TCP\n".to_owned());
+    };
+    let Ok(_room) = site.checks.acquire().await else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "not ok: stopping\n".to_owned());
     };
     let (user, password) = site.house.canary();
     match health::round_trip(address, &site.proxies, &user, &password).await {
@@ -116,12 +170,12 @@ async fn healthz(site: &Site) -> Answer {
     }
 }
 
-async fn administer(request: Request<Incoming>, site: Arc<Site>) -> Answer {
-    if let Some(refusal) = refusal(&request, &site) {
+async fn administer(request: Request<Incoming>, guest: &Guest, site: Arc<Site>) -> Answer {
+    if let Some(refusal) = refusal(&request, guest, &site) {
         return refusal;
     }
     match *request.method() {
-        Method::GET => json_text(admin::list(&*site.store)),
+        Method::GET | Method::HEAD => json_text(admin::list(&*site.store)),
         Method::POST => {
             let Some(body) = body_of(request).await else { return too_long() };
             let edges = site.edges.clone();
@@ -133,13 +187,16 @@ async fn administer(request: Request<Incoming>, site: Arc<Site>) -> Answer {
             }
             json_text((status, answer))
         }
-        _ => json_text((StatusCode::METHOD_NOT_ALLOWED, json!({ "error": "GET or POST" }))),
+        _ => no_page("/admin/users"),
     }
 }
 
-async fn administer_devices(request: Request<Incoming>, site: Arc<Site>) -> Answer {
-    if let Some(refusal) = refusal(&request, &site) {
+async fn administer_devices(request: Request<Incoming>, guest: &Arc<Guest>, site: Arc<Site>) -> Answer {
+    if let Some(refusal) = refusal(&request, guest, &site) {
         return refusal;
+    }
+    if request.method() != Method::POST {
+        return no_page("/admin/devices");
     }
     match body_of(request).await {
         Some(body) => json_text(devices::answer(&site, &body).await),
@@ -156,28 +213,40 @@ fn too_long() -> Answer {
     json_text((StatusCode::BAD_REQUEST, json!({ "error": "the request is too long" })))
 }
 
-fn all_records(request: &Request<Incoming>, site: &Site) -> Answer {
-    if let Some(refusal) = refusal(request, site) {
+fn all_records(request: &Request<Incoming>, guest: &Arc<Guest>, site: &Site) -> Answer {
+    if let Some(refusal) = refusal(request, guest, site) {
         return refusal;
     }
-    let stream = StreamBody::new(records::export(site.store.clone()));
+    // It may take as long as it goes on.
+    let guest = guest.clone();
+    let stream = StreamBody::new(records::export(site.store.clone()).inspect(move |_| guest.moves()));
     let mut answer = Response::new(BodyExt::boxed(stream));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     answer
 }
 
 /// What somebody without the token is told.
-fn refusal(request: &Request<Incoming>, site: &Site) -> Option<Answer> {
-    let shown =
-        request.headers().get(AUTHORIZATION).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
-    let refused =
-        || json_text((StatusCode::UNAUTHORIZED, json!({ "error": "the token of the server is needed" })));
-    (!same(&shown, format!("Bearer {}", site.token).as_bytes())).then(refused)
+fn refusal(request: &Request<Incoming>, guest: &Guest, site: &Site) -> Option<Answer> {
+    let shown = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    if site.admits(shown) {
+        guest.is_known();
+        return None;
+    }
+    let (address, reason) = (Some(guest.peer()), Some("no token of the server, or a wrong one"));
+    Entry { address, method: Some("http"), reason, ..Entry::of(Action::Failure) }.write();
+    Some(json_text((StatusCode::UNAUTHORIZED, json!({ "error": "the token of the server is needed" }))))
+}
+
+impl Site {
+    fn admits(&self, shown: &[u8]) -> bool {
+        let mut tokens = [Some(&self.token), self.common_token.as_ref()].into_iter().flatten();
+        tokens.any(|token| same(shown, format!("Bearer {token}").as_bytes()))
+    }
 }
 
 /// Compares in a time that does not depend on where the difference is.
 fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+    a.ct_eq(b).into()
 }
 
 fn json_text((status, value): (StatusCode, Value)) -> Answer {

@@ -8,6 +8,7 @@ mod http;
 mod records;
 mod rights;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,7 @@ use clap::Args;
 use hubbub_bridge::bridge::{Bridge, BridgeError, Opened};
 use hubbub_bridge::policy::House;
 use hubbub_bridge::store;
+use hubbub_broker::audit;
 use hubbub_broker::clock::Clock;
 use hubbub_broker::counters::Counters;
 use hubbub_broker::goodbye::Goodbye;
@@ -29,6 +31,7 @@ use hubbub_broker::server::{Broker, Doors};
 use hubbub_broker::settings::Settings;
 use hubbub_broker::shared::Shared;
 use hubbub_broker::spine::{self, Spine, Watchdog};
+use hubbub_broker::websocket;
 use hubbub_config::{Config, Engine, LogFormat};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -97,13 +100,16 @@ fn configure(args: ServeArgs) -> anyhow::Result<Config> {
 }
 
 fn log(config: &Config) -> anyhow::Result<()> {
-    // What router and engines say about their own business is of no use to an operator, unless asked for.
-    let directives = format!("{},{},{}=off", store::LOG, config.log.level, spine::LOG_TARGET);
+    // What router and engines say about their own business is of no use to an operator, unless asked for; what is in the
+    // frames of a WebSocket is nobody's business; what concerns the rights of people is written always.
+    let (engines, level, audit) = (store::LOG, &config.log.level, audit::TARGET);
+    let [router, frames] = [spine::LOG_TARGET, websocket::LOG_TARGET];
+    let directives = format!("{engines},{level},{router}=off,{frames}=off,{audit}=info");
     let filter = EnvFilter::try_new(directives).context("log.level")?;
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match config.log.format {
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Json => builder.json().with_target(true).init(),
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
     }
     Ok(())
@@ -159,14 +165,16 @@ impl Running {
             let mqtt = addresses.iter().find(|(door, _)| *door == Door::Mqtt).map(|(_, address)| *address);
             let proxies = shared.settings.proxies.clone();
             let (house, edges, token) = (house.clone(), broker.edges(), token.secret().to_owned());
-            let site = http::Site { counters, house, edges, store, mqtt, proxies, token };
+            let (common_token, checks) = (config.listen.http_token.clone(), http::checks());
+            let site =
+                http::Site { counters, house, edges, store, mqtt, proxies, token, common_token, checks };
             runtime.spawn(http::serve(listener, Arc::new(site)));
         }
         certificates::warn_of_clear_text(config);
         runtime.spawn(certificates::watch(shared.clone()));
-        // Before anybody hears that the server is ready: a signal without a handler ends the process.
+        // From here on, not from when their tasks get their turn: whoever sees that we are ready may send one.
         let (hangup, terminate) = {
-            let _runtime = runtime.enter();
+            let _inside = runtime.enter();
             (signal(SignalKind::hangup()), signal(SignalKind::terminate()))
         };
         runtime.spawn(wait_for_hangup(hangup, config.tls.clone(), config.acl.clone(), house, shared));
@@ -319,7 +327,7 @@ fn run_watchdog(watchdog: Watchdog, died: mpsc::Sender<Event>) -> anyhow::Result
 
 /// SIGHUP: files that may change while the server runs are read again.
 async fn wait_for_hangup(
-    hangup: std::io::Result<Signal>,
+    hangup: io::Result<Signal>,
     tls: hubbub_config::Tls,
     acl: hubbub_config::Acl,
     house: Arc<House>,
@@ -339,7 +347,7 @@ async fn wait_for_hangup(
     }
 }
 
-async fn wait_for_signals(terminate: std::io::Result<Signal>, events: mpsc::Sender<Event>) {
+async fn wait_for_signals(terminate: io::Result<Signal>, events: mpsc::Sender<Event>) {
     let why = match terminate {
         Ok(mut terminate) => tokio::select! {
             _ = terminate.recv() => "SIGTERM",

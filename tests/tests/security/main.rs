@@ -9,27 +9,37 @@
 //! | [`bytes`] | T1 memory before the login; T2 what clients may not say; T3 lengths and cuts; T4 leaks on malformed packets; T6 deep topics, thousands of properties; T7 strings |
 //! | [`door`] | T9 names in patterns; T15 client ids of others; T30 configuration that fails open; T31 open by accident; T40 default passwords, open pages |
 //! | [`websocket`] | T21 inflated and huge frames, foreign pages |
+//! | [`handshakes`] | T18 silent peers; T19 slow logins; T32 forwarded addresses |
+//! | [`storms`] | T16 storms of take-overs |
 //! | [`rights`] | T8 topics of the server; T10 wills; T11 retained messages; T12 after a right is gone; T13 wide filters; T14 share groups |
 //! | [`moments`] | T13 while rules and accounts change |
 //! | [`flow`] | T5 QoS 2 never completed; T20 readers that do not read; T22 topic aliases; T23 windows and sizes; T24 identifiers; T25 exactly once |
 //! | [`sessions`] | T26 how long they last; T33 wills |
 //! | [`messages`] | T34 retained; T35 expiry; T36 overlapping subscriptions; T37 answers for each filter |
+//! | [`disk`] | T27 restored sessions; T28 acknowledged means stored; T29 damaged folders |
 //! | [`process`] | T17 hash collisions; T38 keep-alive and dead peers |
 //!
-//! Not here yet: T16 storms of take-overs, T18 and T19 slow handshakes and logins, T27 to T29 what a crash or a damaged folder
-//! leaves, T32 forwarded addresses, T39 hashing as a weapon.
+//! | [`secrets`], [`pages`], [`crowds`] | no rows of their own: secrets stay secret; who sees which page; thousands who are silent, and readers who do not read, measured |
+//!
+//! Not here yet: T39 hashing as a weapon.
 
 // Only functions with #[test] count as tests for that lint; their helpers may stop a test as well.
 #![allow(clippy::unwrap_used)]
 
 mod bytes;
+mod crowds;
+mod disk;
 mod door;
 mod flow;
+mod handshakes;
 mod messages;
 mod moments;
+mod pages;
 mod process;
 mod rights;
+mod secrets;
 mod sessions;
+mod storms;
 mod websocket;
 
 // Conversations, as the conformance suite has them; it uses more of them than this one.

@@ -13,6 +13,7 @@ mod configuration;
 mod devices;
 mod folders;
 mod leaks;
+mod limits;
 mod location;
 mod login;
 mod notify;

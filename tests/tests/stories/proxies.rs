@@ -27,7 +27,7 @@ fn seen_from(hub: &Hub, way: &Way, name: &str) -> String {
     hub.person("alice").on(name).over(way).connects().leaves();
     let log = hub.log();
     let line = log.lines().find(|line| line.contains("client connected") && line.contains(name)).unwrap();
-    let peer = line.split("peer=").nth(1).unwrap();
+    let peer = line.split("address=").nth(1).unwrap();
     peer.split(' ').next().unwrap().to_owned()
 }
 

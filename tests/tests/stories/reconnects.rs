@@ -10,7 +10,7 @@ use hubbub_tests::{Client, Connect, Hub, Publish, Settings, Version};
 #[test]
 fn a_device_that_takes_itself_over_while_reading_misses_nothing() {
     const MESSAGES: u64 = 1500;
-    let hub = Settings::dev().set("server.edges", "1").start();
+    let hub = Settings::dev().set("server.edges", "1").set("limits.takeovers", "off").start();
     let phone = phone(3600, 10);
     let mut reader = hub.client(phone.clone());
     reader.subscribe("u/bob/inbox", 1);

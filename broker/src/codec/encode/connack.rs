@@ -68,9 +68,28 @@ pub fn connack(out: &mut BytesMut, version: Version, packet: &ConnAck<'_>) {
 /// Appends the CONNACK of a refusal, without its reason if the client does not take a packet of that size
 /// (§3.2.2.3.9), and nothing if it does not take any.
 pub fn refusal(out: &mut BytesMut, version: Version, code: u8, reason: &str, max: Option<u32>) {
+    let properties = |reason| ConnAckProperties { reason, ..ConnAckProperties::default() };
+    let reason = Some(reason).filter(|reason| !reason.is_empty());
+    refuse(out, version, code, [properties(reason), properties(None)], max);
+}
+
+/// Appends the CONNACK of a refusal that names another server, "use another server" (§4.11), as [`refusal`] does.
+pub fn redirection(out: &mut BytesMut, version: Version, reason: &str, server: &str, max: Option<u32>) {
+    let server_reference = Some(server.into());
+    let both = ConnAckProperties { reason: Some(reason), server_reference, ..ConnAckProperties::default() };
+    refuse(out, version, 0x9c, [both, ConnAckProperties::default()], max);
+}
+
+/// With the first of these that the client takes.
+fn refuse(
+    out: &mut BytesMut,
+    version: Version,
+    code: u8,
+    in_turn: [ConnAckProperties<'_>; 2],
+    max: Option<u32>,
+) {
     let start = out.len();
-    for reason in [Some(reason).filter(|reason| !reason.is_empty()), None] {
-        let properties = ConnAckProperties { reason, ..ConnAckProperties::default() };
+    for properties in in_turn {
         connack(out, version, &ConnAck { session_present: false, code, properties });
         if max.is_none_or(|max| out.len() - start <= max as usize) {
             return;
