@@ -264,7 +264,7 @@ impl Edge {
         // Rights may have changed while the client was away.
         self.end_refused_subscriptions(slot);
         let entry = &mut self.slots[slot as usize];
-        let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
+        let subscriptions: Vec<_> = entry.session.subscriptions.iter().cloned().collect();
         entry.link = Some(link);
         let persistent = expiry > 0;
         if !persistent {
@@ -376,7 +376,7 @@ impl Edge {
         let at = Place { edge: self.id, slot, generation: entry.generation, reader: 0 };
         let how = ending(goodbye);
         let will = entry.session.will.take();
-        let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
+        let subscriptions: Vec<_> = entry.session.subscriptions.iter().cloned().collect();
         entry.session.suspend();
         self.tally.in_flight(&mut entry.in_flight, entry.session.in_flight());
         for subscription in &subscriptions {
@@ -458,8 +458,7 @@ impl Edge {
     pub(super) fn remove(&mut self, slot: u32) {
         self.fire_will(slot);
         let at = self.place(slot);
-        let subscriptions: Vec<_> =
-            self.slots[slot as usize].session.subscriptions.values().cloned().collect();
+        let subscriptions: Vec<_> = self.slots[slot as usize].session.subscriptions.iter().cloned().collect();
         for subscription in &subscriptions {
             self.count_subscription(subscription, false);
             self.unindex_durable(slot, subscription);
@@ -494,7 +493,7 @@ impl Edge {
         (entry.rights, entry.since) = (None, ended_at);
         entry.durable = entry.session.is_persistent();
         entry.stored = entry.durable;
-        let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
+        let subscriptions: Vec<_> = entry.session.subscriptions.iter().cloned().collect();
         for subscription in &subscriptions {
             self.count_subscription(subscription, true);
             self.index_durable(slot, subscription);
