@@ -215,7 +215,12 @@ impl Frames {
         }
     }
 
-    /// The batches, ready for the spine.
+    /// The batches, for the spine to take.
+    pub fn batches(&mut self) -> impl Iterator<Item = (Lane, &mut BytesMut)> {
+        self.0.iter_mut().map(|(lane, frames)| (*lane, frames))
+    }
+
+    /// The batches, to be looked at.
     pub fn into_batches(self) -> impl Iterator<Item = (Lane, bytes::Bytes)> {
         self.0.into_iter().map(|(lane, frames)| (lane, frames.freeze()))
     }

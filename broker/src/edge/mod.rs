@@ -486,10 +486,10 @@ impl Edge {
 
     fn send_batches(&mut self) {
         let batches = &mut self.batches;
-        let bridge = (!batches.bridge.is_empty()).then(|| (Lane::Bridge, batches.bridge.split().freeze()));
-        let edges = batches.edges.iter_mut().enumerate().filter(|(_, batch)| !batch.is_empty());
-        let edges = edges.map(|(edge, batch)| (Lane::Edge(edge as u8), batch.split().freeze()));
-        if let Err(error) = self.spine.send(bridge.into_iter().chain(edges)) {
+        let edges = batches.edges.iter_mut().enumerate();
+        let edges = edges.map(|(edge, batch)| (Lane::Edge(edge as u8), batch));
+        let all = std::iter::once((Lane::Bridge, &mut batches.bridge)).chain(edges);
+        if let Err(error) = self.spine.send(all.filter(|(_, batch)| !batch.is_empty())) {
             self.fatal = Some(error);
         }
     }
