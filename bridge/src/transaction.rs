@@ -14,6 +14,9 @@ use hubbub_broker::spine::Lane;
 
 use crate::store::{Batch, Order, Pair, Store, StoreError};
 
+/// Bytes of an ordinary record, so that writing one does not move it again and again.
+const RECORD: usize = 64;
+
 /// Keys that are read at once to find the first one.
 const PAGE: usize = 16;
 
@@ -92,7 +95,7 @@ impl<'a> Transaction<'a> {
     /// Sets a record.
     pub fn put_record(&mut self, key: Vec<u8>, record: &impl Serialize) {
         // Writing our own types to memory cannot fail.
-        self.put(key, postcard::to_stdvec(record).unwrap_or_default());
+        self.put(key, postcard::to_extend(record, Vec::with_capacity(RECORD)).unwrap_or_default());
     }
 
     /// Takes a key away.
