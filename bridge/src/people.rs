@@ -58,6 +58,8 @@ impl People {
         }
         if kind != device_class(&device.user, &device.client) {
             self.kinds.insert(device.clone(), kind);
+        } else {
+            self.kinds.remove(device);
         }
     }
 

@@ -237,8 +237,9 @@ impl Edge {
         let Some(entry) = self.slots.get(slot as usize) else { return };
         let Some(code) = goodbye.code().filter(|_| !entry.session.version().is_v5()) else { return };
         let notice = format!("u/{}/notice", entry.identity.device.user);
-        let mut filters = entry.session.subscriptions.iter().map(|subscription| &subscription.filter);
-        if !filters.any(|filter| filter.share.is_none() && topic::matches(&filter.filter, &notice)) {
+        let hears =
+            |filter: &topic::TopicFilter| filter.share.is_none() && topic::matches(&filter.filter, &notice);
+        if !entry.session.subscriptions.iter().any(|subscription| hears(&subscription.filter)) {
             return;
         }
         let payload = format!(r#"{{"code":{code},"reason":"{}"}}"#, goodbye.text()).into();
