@@ -175,8 +175,8 @@ impl Bridge {
                 self.push.stop();
                 return Ok(());
             }
-            let frames = self.turn(first, || spine.rx.next_before(Deadline::after(Duration::ZERO)))?;
-            spine.tx.send(frames.into_batches())?;
+            let mut frames = self.turn(first, || spine.rx.next_before(Deadline::after(Duration::ZERO)))?;
+            spine.tx.send(frames.batches())?;
         }
     }
 

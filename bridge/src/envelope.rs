@@ -1,5 +1,7 @@
 //! The JSON envelope of a chat message, from whatever the sender published.
 
+use std::io::Write;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -111,9 +113,14 @@ impl Envelope<'_> {
     }
 }
 
+/// Bytes of the longest position, with its name.
+const NUMBER: usize = 26;
+
 /// Puts the position in somebody's inbox in front of a stored message.
 pub fn with_position(n: u64, stored: &[u8]) -> Vec<u8> {
-    let mut json = format!("{{\"n\":{n},").into_bytes();
+    let mut json = Vec::with_capacity(stored.len() + NUMBER);
+    // Writing to memory cannot fail.
+    let _ = write!(json, "{{\"n\":{n},");
     json.extend_from_slice(stored.get(1..).unwrap_or_default());
     json
 }

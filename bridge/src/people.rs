@@ -11,6 +11,7 @@ use hubbub_broker::lane::{Device, Ending, Place};
 use hubbub_broker::message::Message;
 use hubbub_broker::retained::Retained;
 
+use crate::policy::device_class;
 use crate::presence::{Change, How, Presence, State, Wish};
 use crate::store::{Batch, Store, StoreError, keys};
 use crate::transaction::{Reply, Transaction};
@@ -18,7 +19,7 @@ use crate::transaction::{Reply, Transaction};
 /// Who is here, and as what.
 pub struct People {
     presence: Option<Presence>,
-    /// What each connected device is called.
+    /// What connected devices are called, those that are not called by their client id.
     kinds: HashMap<Device, ByteString, RandomState>,
 }
 
@@ -55,7 +56,11 @@ impl People {
         if let Some(presence) = self.presence.as_mut().filter(|_| is_person(device)) {
             presence.connected(&device.user, connection(at), &kind, now);
         }
-        self.kinds.insert(device.clone(), kind);
+        if kind != device_class(&device.user, &device.client) {
+            self.kinds.insert(device.clone(), kind);
+        } else {
+            self.kinds.remove(device);
+        }
     }
 
     /// A device's connection ended.
@@ -72,9 +77,9 @@ impl People {
         }
     }
 
-    /// What a device is called; its client id if it is not connected (any more).
+    /// What a device is called; if it is not connected (any more), what it would be by its client id.
     pub fn kind_of(&self, device: &Device) -> ByteString {
-        self.kinds.get(device).unwrap_or(&device.client).clone()
+        self.kinds.get(device).cloned().unwrap_or_else(|| device_class(&device.user, &device.client))
     }
 
     /// A wish published to `p/{me}/set`.

@@ -1,8 +1,9 @@
 //! Who is here: one state per user over all devices, with a grace time for lost links and damping for restless ones.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use ahash::RandomState;
 use serde::{Deserialize, Serialize};
 
 /// At most one publication per user within this time in milliseconds; what happens meanwhile is folded into the next
@@ -25,7 +26,7 @@ pub struct Presence {
     lost_grace_ms: u64,
     epoch: u64,
     now_ms: u64,
-    people: HashMap<Arc<str>, Person>,
+    people: HashMap<Arc<str>, Box<Person>, RandomState>,
     /// When each person next needs a look; one entry per person at most.
     timers: BTreeSet<(u64, Arc<str>)>,
     /// People with something to publish now.
@@ -111,7 +112,7 @@ impl Presence {
             lost_grace_ms,
             epoch,
             now_ms: 0,
-            people: HashMap::new(),
+            people: HashMap::default(),
             timers: BTreeSet::new(),
             ready: VecDeque::new(),
         }
@@ -120,8 +121,12 @@ impl Presence {
     /// A device came. `connection` is unique among the user's connections; `device` is what others may know of it.
     pub fn connected(&mut self, user: &str, connection: u64, device: &str, now_ms: u64) {
         self.change(user, now_ms, |person, now_ms| {
-            person.links.insert(connection, device.into());
-            person.fading.remove(device);
+            person.links.retain(|(known, _)| *known != connection);
+            if person.links.is_empty() {
+                person.links.reserve_exact(1);
+            }
+            person.links.push((connection, device.into()));
+            person.fading.retain(|(fading, _)| **fading != *device);
             person.restored_until = None;
             person.last_seen = now_ms;
         });
@@ -135,11 +140,11 @@ impl Presence {
             How::Lost => self.lost_grace_ms,
         };
         self.change(user, now_ms, |person, now_ms| {
-            let Some(device) = person.links.remove(&connection) else { return };
+            let Some(at) = person.links.iter().position(|(known, _)| *known == connection) else { return };
+            let (_, device) = person.links.swap_remove(at);
             person.last_seen = now_ms;
             if grace_ms > 0 {
-                let until = person.fading.entry(device).or_default();
-                *until = now_ms.saturating_add(grace_ms).max(*until);
+                person.fades(device, now_ms.saturating_add(grace_ms));
             }
         });
     }
@@ -250,9 +255,10 @@ struct View {
 
 #[derive(Debug, Default)]
 struct Person {
-    links: BTreeMap<u64, String>,
-    /// Devices that went, and until when they still count.
-    fading: BTreeMap<String, u64>,
+    /// Its connections and what their devices are called: one or a few, mostly.
+    links: Vec<(u64, Box<str>)>,
+    /// Devices that went, each once, and until when they still count.
+    fading: Vec<(Box<str>, u64)>,
     /// Until when a device from before a restart still counts.
     restored_until: Option<u64>,
     wish: Wish,
@@ -269,8 +275,15 @@ struct Person {
 }
 
 impl Person {
+    fn fades(&mut self, device: Box<str>, until: u64) {
+        match self.fading.iter_mut().find(|(known, _)| *known == device) {
+            Some((_, known)) => *known = until.max(*known),
+            None => self.fading.push((device, until)),
+        }
+    }
+
     fn fade(&mut self, now_ms: u64) {
-        self.fading.retain(|_, until| *until > now_ms);
+        self.fading.retain(|(_, until)| *until > now_ms);
         self.restored_until = self.restored_until.filter(|until| *until > now_ms);
     }
 
@@ -296,8 +309,10 @@ impl Person {
     }
 
     fn devices(&self) -> Vec<String> {
-        let unique: BTreeSet<&String> = self.links.values().chain(self.fading.keys()).collect();
-        unique.into_iter().cloned().collect()
+        let links = self.links.iter().map(|(_, device)| device);
+        let unique: BTreeSet<&str> =
+            links.chain(self.fading.iter().map(|(device, _)| device)).map(|device| &**device).collect();
+        unique.into_iter().map(str::to_owned).collect()
     }
 
     fn note_state(&mut self, now_ms: u64) {
@@ -334,7 +349,7 @@ impl Person {
     fn next_look(&self, now_ms: u64) -> Option<u64> {
         let quiet =
             Some(self.quiet_until).filter(|until| *until > now_ms && (self.has_news() || !self.is_present()));
-        self.fading.values().copied().chain(self.restored_until).chain(quiet).min()
+        self.fading.iter().map(|(_, until)| *until).chain(self.restored_until).chain(quiet).min()
     }
 
     /// Nothing of this person has to be remembered.
@@ -345,6 +360,8 @@ impl Person {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use proptest::prelude::*;
 

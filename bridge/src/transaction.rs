@@ -14,6 +14,9 @@ use hubbub_broker::spine::Lane;
 
 use crate::store::{Batch, Order, Pair, Store, StoreError};
 
+/// Bytes of an ordinary record, so that writing one does not move it again and again.
+const RECORD: usize = 64;
+
 /// Keys that are read at once to find the first one.
 const PAGE: usize = 16;
 
@@ -92,7 +95,7 @@ impl<'a> Transaction<'a> {
     /// Sets a record.
     pub fn put_record(&mut self, key: Vec<u8>, record: &impl Serialize) {
         // Writing our own types to memory cannot fail.
-        self.put(key, postcard::to_stdvec(record).unwrap_or_default());
+        self.put(key, postcard::to_extend(record, Vec::with_capacity(RECORD)).unwrap_or_default());
     }
 
     /// Takes a key away.
@@ -215,7 +218,12 @@ impl Frames {
         }
     }
 
-    /// The batches, ready for the spine.
+    /// The batches, for the spine to take.
+    pub fn batches(&mut self) -> impl Iterator<Item = (Lane, &mut BytesMut)> {
+        self.0.iter_mut().map(|(lane, frames)| (*lane, frames))
+    }
+
+    /// The batches, to be looked at.
     pub fn into_batches(self) -> impl Iterator<Item = (Lane, bytes::Bytes)> {
         self.0.into_iter().map(|(lane, frames)| (lane, frames.freeze()))
     }

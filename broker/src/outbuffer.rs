@@ -72,6 +72,11 @@ impl OutBuffer {
         self.len() == 0
     }
 
+    /// Everything that waits, if it is one segment.
+    pub fn only_slice(&self) -> Option<&[u8]> {
+        self.sealed.is_empty().then_some(&self.tail[..])
+    }
+
     /// The segments in front, for one vectored write; gives back how many there are.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
         let parts = self.sealed.iter().map(|part| &part[..]).chain(std::iter::once(&self.tail[..]));

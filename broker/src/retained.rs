@@ -54,9 +54,12 @@ struct Tree {
 
 #[derive(Debug, Default)]
 struct Node {
-    children: HashMap<ByteString, Node, RandomState>,
+    /// Most have none: they are the topic of a message.
+    children: Option<Box<Children>>,
     message: Option<Arc<Message>>,
 }
+
+type Children = HashMap<ByteString, Node, RandomState>;
 
 impl Retained {
     /// Nothing retained yet.
@@ -173,19 +176,28 @@ impl Node {
     fn insert(&mut self, message: Arc<Message>) -> Option<Arc<Message>> {
         let mut node = self;
         for level in message.topic.split('/') {
-            if !node.children.contains_key(level) {
-                node.children.insert(level.into(), Node::default());
+            let children = node.children.get_or_insert_default();
+            if !children.contains_key(level) {
+                children.insert(level.into(), Node::default());
             }
             // Present: it was put there just above.
-            node = node.children.get_mut(level)?;
+            node = children.get_mut(level)?;
         }
         node.message.replace(message)
+    }
+
+    fn child(&self, level: &str) -> Option<&Node> {
+        self.children.as_ref()?.get(level)
+    }
+
+    fn children(&self) -> impl Iterator<Item = (&ByteString, &Node)> {
+        self.children.iter().flat_map(|children| children.iter())
     }
 
     fn find(&self, topic: &str) -> Option<&Arc<Message>> {
         let mut node = self;
         for level in topic.split('/') {
-            node = node.children.get(level)?;
+            node = node.child(level)?;
         }
         node.message.as_ref()
     }
@@ -193,10 +205,14 @@ impl Node {
     fn remove(&mut self, topic: Option<&str>) -> Option<Arc<Message>> {
         let Some(topic) = topic else { return self.message.take() };
         let (level, rest) = split(topic);
-        let child = self.children.get_mut(level)?;
+        let children = self.children.as_mut()?;
+        let child = children.get_mut(level)?;
         let old = child.remove(rest);
-        if child.message.is_none() && child.children.is_empty() {
-            self.children.remove(level);
+        if child.message.is_none() && child.children.is_none() {
+            children.remove(level);
+        }
+        if children.is_empty() {
+            self.children = None;
         }
         old
     }
@@ -210,11 +226,11 @@ impl Node {
         match level {
             "#" => self.all(first, found),
             "+" => {
-                let visible = self.children.iter().filter(|(name, _)| !(first && name.starts_with('$')));
+                let visible = self.children().filter(|(name, _)| !(first && name.starts_with('$')));
                 visible.for_each(|(_, child)| child.matching(rest, false, found));
             }
             _ => {
-                if let Some(child) = self.children.get(level) {
+                if let Some(child) = self.child(level) {
                     child.matching(rest, false, found);
                 }
             }
@@ -224,7 +240,7 @@ impl Node {
     /// Everything from here down, for `#`.
     fn all(&self, first: bool, found: &mut Vec<Arc<Message>>) {
         found.extend(self.message.clone());
-        let visible = self.children.iter().filter(|(name, _)| !(first && name.starts_with('$')));
+        let visible = self.children().filter(|(name, _)| !(first && name.starts_with('$')));
         visible.for_each(|(_, child)| child.all(false, found));
     }
 }

@@ -19,20 +19,25 @@ pub enum Want {
     /// A persistent session, at QoS 1 or 2: the bridge queues for it.
     Durable,
     /// A member of this share group.
-    Share(ByteString, Seat),
+    Share(Box<Share>, Seat),
 }
 
 impl Want {
     /// What the edge of a connected client wants; `queued` if it is the bridge that delivers QoS 1 and 2.
     pub fn live(filter: &TopicFilter, edge: u8, queued: bool) -> Want {
         let seat = if queued { Seat::Kept(edge) } else { Seat::Live(edge) };
-        filter.share.clone().map_or(Want::Edge(edge), |group| Want::Share(group, seat))
+        share_of(filter).map_or(Want::Edge(edge), |share| Want::Share(share, seat))
     }
 
     /// What a persistent session wants, connected or not.
     pub fn durable(filter: &TopicFilter) -> Want {
-        filter.share.clone().map_or(Want::Durable, |group| Want::Share(group, Seat::Durable))
+        share_of(filter).map_or(Want::Durable, |share| Want::Share(share, Seat::Durable))
     }
+}
+
+fn share_of(filter: &TopicFilter) -> Option<Box<Share>> {
+    let group = filter.share.clone()?;
+    Some(Box::new(Share { group, filter: filter.filter.clone() }))
 }
 
 /// Where a publish goes.
@@ -49,7 +54,7 @@ pub struct Route {
 /// The table.
 #[derive(Debug, Default)]
 pub struct Routes {
-    wants: RwLock<Trie<Want, (u32, ByteString)>>,
+    wants: RwLock<Trie<Want, u32>>,
 }
 
 impl Routes {
@@ -57,15 +62,15 @@ impl Routes {
     pub fn add(&self, filter: &ByteString, want: Want) {
         let mut wants = self.wants.write().unwrap_or_else(PoisonError::into_inner);
         match wants.get_mut(filter, &want) {
-            Some((count, _)) => *count += 1,
-            None => drop(wants.insert(filter, want, (1, filter.clone()))),
+            Some(count) => *count += 1,
+            None => drop(wants.insert(filter, want, 1)),
         }
     }
 
     /// One less.
     pub fn remove(&self, filter: &ByteString, want: &Want) {
         let mut wants = self.wants.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some((count, _)) = wants.get_mut(filter, want) {
+        if let Some(count) = wants.get_mut(filter, want) {
             *count -= 1;
             if *count == 0 {
                 wants.remove(filter, want);
@@ -79,13 +84,10 @@ impl Routes {
         route.durable = false;
         route.shares.clear();
         let wants = self.wants.read().unwrap_or_else(PoisonError::into_inner);
-        wants.for_each_match(topic, |want, (count, filter)| match want {
+        wants.for_each_match(topic, |want, count| match want {
             Want::Edge(edge) => route.edges |= 1 << edge,
             Want::Durable => route.durable = true,
-            Want::Share(group, seat) => {
-                let share = Share { group: group.clone(), filter: filter.clone() };
-                route.shares.push((share, *seat, *count));
-            }
+            Want::Share(share, seat) => route.shares.push(((**share).clone(), *seat, *count)),
         });
         route.shares.sort_unstable();
     }

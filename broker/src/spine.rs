@@ -162,10 +162,13 @@ pub struct SpineTx {
 }
 
 impl SpineTx {
-    /// Sends one batch over each lane named; the router is woken once.
+    /// Sends one batch over each lane named, whose frames are taken out of the buffer; the router is woken once.
     ///
     /// Blocks while the router's queue of wake-ups is full.
-    pub fn send(&mut self, batches: impl IntoIterator<Item = (Lane, Bytes)>) -> Result<(), SpineError> {
+    pub fn send<'a>(
+        &mut self,
+        batches: impl IntoIterator<Item = (Lane, &'a mut BytesMut)>,
+    ) -> Result<(), SpineError> {
         let mut last = None;
         {
             let mut packets = Vec::new();
@@ -179,21 +182,23 @@ impl SpineTx {
     }
 
     /// Sends one batch unless the router's queue of wake-ups is full; then it goes along with a later one.
-    fn try_send(&mut self, lane: Lane, frames: Bytes) {
+    fn try_send(&mut self, lane: Lane, frames: &mut BytesMut) {
         let Publish { topic, payload, .. } = self.packet(lane, frames);
         let _ = self.link.try_publish(topic, payload);
     }
 
-    fn packet(&mut self, lane: Lane, frames: Bytes) -> Publish {
+    /// Who sends and the number of the batch stand behind the frames: in front there would have to be room, or a copy.
+    fn packet(&mut self, lane: Lane, frames: &mut BytesMut) -> Publish {
         let number = self.next.entry(lane).or_insert(0);
-        let mut payload = BytesMut::with_capacity(9 + frames.len());
-        payload.put_u8(self.sender);
-        payload.put_u64(*number);
-        payload.put_slice(&frames);
+        frames.put_u8(self.sender);
+        frames.put_u64(*number);
         *number += 1;
-        Publish::new(Bytes::from(lane.topic()), payload.freeze(), false)
+        Publish::new(Bytes::from(lane.topic()), frames.split().freeze(), false)
     }
 }
+
+/// Bytes that stand behind the frames of a batch.
+const TRAILER: usize = 1 + 8;
 
 /// A batch that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,7 +261,8 @@ impl SpineRx {
             beat.store(self.clock.now(), Ordering::Relaxed);
         }
         let mut frames = publish.payload;
-        let (sender, number) = (frames.try_get_u8().ok()?, frames.try_get_u64().ok()?);
+        let mut trailer = frames.split_off(frames.len().checked_sub(TRAILER)?);
+        let (sender, number) = (trailer.try_get_u8().ok()?, trailer.try_get_u64().ok()?);
         let expected = self.expected.entry((publish.topic, sender)).or_insert(0);
         let lost = number.saturating_sub(*expected);
         *expected = number + 1;
@@ -291,10 +297,9 @@ impl Watchdog {
         let (mut to_bridge, mut to_edge) = (BytesMut::new(), BytesMut::new());
         lane::put(&mut to_bridge, &ToBridge::Heartbeat, None);
         lane::put(&mut to_edge, &ToEdge::Heartbeat, None);
-        let (to_bridge, to_edge) = (to_bridge.freeze(), to_edge.freeze());
         for lane in self.lanes.clone() {
-            let frames = if lane == Lane::Bridge { to_bridge.clone() } else { to_edge.clone() };
-            self.tx.try_send(lane, frames);
+            let mut frames = if lane == Lane::Bridge { to_bridge.clone() } else { to_edge.clone() };
+            self.tx.try_send(lane, &mut frames);
         }
     }
 
@@ -332,8 +337,9 @@ mod tests {
     fn batches_arrive_in_order_on_their_lane() {
         let mut spine = Spine::start(&settings(), Clock::start()).unwrap();
         for n in 0..500u32 {
-            let text = Bytes::from(n.to_string());
-            spine.edges[0].tx.send([(Lane::Bridge, text.clone()), (Lane::Edge(1), text)]).unwrap();
+            let mut texts = [(); 2].map(|()| BytesMut::from(&*n.to_string()));
+            let [first, second] = &mut texts;
+            spine.edges[0].tx.send([(Lane::Bridge, first), (Lane::Edge(1), second)]).unwrap();
         }
         for end in [&mut spine.bridge, &mut spine.edges[1]] {
             for n in 0..500u32 {
@@ -346,12 +352,12 @@ mod tests {
     #[test]
     fn a_reader_that_falls_behind_sees_the_gap() {
         let mut spine = Spine::start(&settings(), Clock::start()).unwrap();
-        let block = Bytes::from(vec![7; 16 * 1024]);
+        let block = vec![7; 16 * 1024];
         let count = 600;
         for _ in 0..count {
-            spine.bridge.tx.send([(Lane::Edge(0), block.clone())]).unwrap();
+            spine.bridge.tx.send([(Lane::Edge(0), &mut BytesMut::from(&block[..]))]).unwrap();
         }
-        spine.bridge.tx.send([(Lane::Edge(1), Bytes::from_static(b"end"))]).unwrap();
+        spine.bridge.tx.send([(Lane::Edge(1), &mut BytesMut::from("end"))]).unwrap();
         spine.edges[1].rx.next_before(soon()).unwrap().unwrap();
         let (mut got, mut lost) = (0, 0);
         while got + lost < count {

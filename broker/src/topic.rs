@@ -80,6 +80,13 @@ impl TopicFilter {
         Ok(parsed)
     }
 
+    /// Whether this is the text of SUBSCRIBE.
+    pub fn has_text(&self, text: &str) -> bool {
+        let Some(group) = &self.share else { return *self.filter == *text };
+        let rest = text.strip_prefix("$share/").and_then(|rest| rest.strip_prefix(&**group));
+        rest.and_then(|rest| rest.strip_prefix('/')) == Some(&*self.filter)
+    }
+
     /// The text of SUBSCRIBE again; subscriptions are known by it.
     pub fn text(&self) -> ByteString {
         match &self.share {
@@ -190,6 +197,12 @@ mod tests {
         let shared = TopicFilter::parse(&"$share/g/a/+".into(), &LIMITS).unwrap();
         assert_eq!((shared.share.as_deref(), &*shared.filter), (Some("g"), "a/+"));
         assert_eq!(&*shared.text(), "$share/g/a/+");
+        assert!(shared.has_text("$share/g/a/+"));
+        assert!(
+            !["a/+", "$share/g/a/+/b", "$share/g2/a/+", "$share/ga/+"]
+                .iter()
+                .any(|text| shared.has_text(text))
+        );
     }
 
     #[test]

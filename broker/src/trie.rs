@@ -7,13 +7,17 @@ use std::collections::HashMap;
 
 use ahash::RandomState;
 use bytestring::ByteString;
+use smallvec::SmallVec;
 
 use crate::topic::has_wildcard;
+
+/// What stands under one filter: mostly one entry.
+type Entries<K, V> = SmallVec<[(K, V); 1]>;
 
 /// A set of `(filter, key) → value`.
 #[derive(Debug)]
 pub struct Trie<K, V> {
-    exact: HashMap<ByteString, Vec<(K, V)>, RandomState>,
+    exact: HashMap<ByteString, Entries<K, V>, RandomState>,
     wild: Node<K, V>,
     len: usize,
 }
@@ -23,14 +27,14 @@ struct Node<K, V> {
     children: HashMap<ByteString, Node<K, V>, RandomState>,
     plus: Option<Box<Node<K, V>>>,
     /// Entries whose filter ends here.
-    here: Vec<(K, V)>,
+    here: Entries<K, V>,
     /// Entries whose filter ends here with `#`.
-    rest: Vec<(K, V)>,
+    rest: Entries<K, V>,
 }
 
 impl<K, V> Default for Node<K, V> {
     fn default() -> Self {
-        Node { children: HashMap::default(), plus: None, here: Vec::new(), rest: Vec::new() }
+        Node { children: HashMap::default(), plus: None, here: SmallVec::new(), rest: SmallVec::new() }
     }
 }
 
@@ -91,7 +95,7 @@ impl<K: PartialEq, V> Trie<K, V> {
         self.len == 0
     }
 
-    fn entries_mut(&mut self, filter: &ByteString) -> &mut Vec<(K, V)> {
+    fn entries_mut(&mut self, filter: &ByteString) -> &mut Entries<K, V> {
         if !has_wildcard(filter) {
             return self.exact.entry(filter.clone()).or_default();
         }
@@ -129,7 +133,7 @@ impl<K: PartialEq, V> Node<K, V> {
         }
     }
 
-    fn find(&mut self, filter: &str) -> Option<&mut Vec<(K, V)>> {
+    fn find(&mut self, filter: &str) -> Option<&mut Entries<K, V>> {
         let mut node = self;
         for level in filter.split('/') {
             match level {
@@ -172,7 +176,7 @@ impl<K: PartialEq, V> Node<K, V> {
     }
 }
 
-fn put<K: PartialEq, V>(entries: &mut Vec<(K, V)>, key: K, value: V) -> Option<V> {
+fn put<K: PartialEq, V>(entries: &mut Entries<K, V>, key: K, value: V) -> Option<V> {
     match entries.iter_mut().find(|(k, _)| *k == key) {
         Some((_, old)) => Some(std::mem::replace(old, value)),
         None => {
@@ -182,7 +186,7 @@ fn put<K: PartialEq, V>(entries: &mut Vec<(K, V)>, key: K, value: V) -> Option<V
     }
 }
 
-fn take<K: PartialEq, V>(entries: &mut Vec<(K, V)>, key: &K) -> Option<V> {
+fn take<K: PartialEq, V>(entries: &mut Entries<K, V>, key: &K) -> Option<V> {
     let at = entries.iter().position(|(k, _)| k == key)?;
     Some(entries.swap_remove(at).1)
 }

@@ -39,6 +39,9 @@ use std::ops::{Range, RangeInclusive};
 const END_OF_TEXT: [u8; 2] = [0, 1];
 const ZERO_IN_TEXT: [u8; 2] = [0, 0xFF];
 
+/// Bytes of an ordinary key, so that putting one together does not move it again and again.
+const KEY: usize = 64;
+
 /// Every key there is.
 pub fn everything() -> Range<Vec<u8>> {
     // Kinds are ASCII letters, so this lies behind all of them.
@@ -82,7 +85,8 @@ macro_rules! kinds {
     ($($letter:literal $what:literal: $key:ident($($field:ident: $kind:ty),+), all $all:ident;)+) => { $(
         #[doc = concat!("Key of ", $what, ".")]
         pub fn $key($($field: $kind),+) -> Vec<u8> {
-            let mut key = vec![$letter, b'/'];
+            let mut key = Vec::with_capacity(KEY);
+            key.extend_from_slice(&[$letter, b'/']);
             $(Field::write($field, &mut key);)+
             key
         }
@@ -298,11 +302,11 @@ impl Field for &str {
     const SHAPE: Shape = Shape::Text;
 
     fn write(self, key: &mut Vec<u8>) {
-        for byte in self.bytes() {
-            match byte {
-                0 => key.extend_from_slice(&ZERO_IN_TEXT),
-                other => key.push(other),
+        for (nth, part) in self.as_bytes().split(|byte| *byte == 0).enumerate() {
+            if nth > 0 {
+                key.extend_from_slice(&ZERO_IN_TEXT);
             }
+            key.extend_from_slice(part);
         }
         key.extend_from_slice(&END_OF_TEXT);
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use hubbub_bridge::bridge::BridgeError;
 use hubbub_bridge::store::{MemoryStore, Poisoning};
 use hubbub_broker::clock::{Clock, Deadline};
@@ -98,13 +99,13 @@ impl House {
     }
 
     fn says(&mut self, tokens: std::ops::RangeInclusive<u64>) {
-        let batches = tokens.map(|token| (Lane::Bridge, batch(&[chat(token)]).frames));
-        self.edge.tx.send(batches).unwrap();
+        let mut batches: Vec<_> = tokens.map(|token| BytesMut::from(batch(&[chat(token)]).frames)).collect();
+        self.edge.tx.send(batches.iter_mut().map(|frames| (Lane::Bridge, frames))).unwrap();
     }
 
     /// Waits until the router has carried everything that was sent before.
     fn sends_marker(&mut self) {
-        self.edge.tx.send([(Lane::Edge(1), bytes::Bytes::from_static(b"marker"))]).unwrap();
+        self.edge.tx.send([(Lane::Edge(1), &mut BytesMut::from("marker"))]).unwrap();
         self.other.rx.next_before(Deadline::after(Duration::from_secs(10))).unwrap().expect("the marker");
     }
 

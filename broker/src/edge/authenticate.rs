@@ -9,7 +9,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{Edge, Slot};
+use super::{Edge, Slot, run};
 use crate::audit::{Action, Entry};
 use crate::codec::Connect;
 use crate::goodbye::Goodbye;
@@ -64,7 +64,7 @@ impl fmt::Debug for Agreed {
 pub(super) async fn carry_out(edge: Rc<RefCell<Edge>>, check: Check) {
     let Check { slot, number, mut exchange, data } = check;
     let step = exchange.step(data).await;
-    edge.borrow_mut().checked(slot, number, exchange, step);
+    run::turn(&edge).checked(slot, number, exchange, step);
 }
 
 impl Edge {

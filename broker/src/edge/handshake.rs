@@ -2,13 +2,14 @@
 
 mod exchange;
 
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
 use thiserror::Error;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
@@ -56,29 +57,72 @@ pub struct Arrival {
     pub ticket: Ticket,
 }
 
-/// A socket, in the runtime of this edge or in none while it moves to another one.
+/// A socket that is not blocking. Most clients are let in without waiting for them, and then to be registered once, by
+/// the edge that keeps them, is enough.
 pub enum Carried {
-    /// Accepted here.
+    /// In no runtime.
+    Loose(std::net::TcpStream),
+    /// In the runtime of this edge.
     Here(TcpStream),
-    /// On its way.
-    Moving(std::net::TcpStream),
+    /// The system took it into no runtime.
+    Lost,
+}
+
+impl Carried {
+    /// Into the runtime of this edge.
+    pub fn settle(self) -> io::Result<TcpStream> {
+        match self {
+            Carried::Loose(stream) => TcpStream::from_std(stream),
+            Carried::Here(stream) => Ok(stream),
+            Carried::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Out of it.
+    fn loosen(self) -> io::Result<Carried> {
+        match self {
+            Carried::Here(stream) => Ok(Carried::Loose(stream.into_std()?)),
+            other => Ok(other),
+        }
+    }
+
+    fn settled(&mut self) -> io::Result<&mut TcpStream> {
+        let settled = std::mem::replace(self, Carried::Lost).settle()?;
+        *self = Carried::Here(settled);
+        match self {
+            Carried::Here(stream) => Ok(stream),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Reads what is there, and waits only if that is nothing.
+    async fn read(&mut self, into: &mut BytesMut) -> io::Result<usize> {
+        if let Carried::Loose(stream) = self {
+            let mut chunk = [0; CHUNK];
+            match stream.read(&mut chunk) {
+                Ok(count) => {
+                    into.extend_from_slice(&chunk[..count]);
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.settled()?.read_buf(into).await
+    }
 }
 
 impl Arrival {
     /// Takes the socket out of this edge's runtime; nothing if the system refuses.
     pub fn pack(self) -> Option<Arrival> {
-        let stream = match self.stream {
-            Carried::Here(stream) => Carried::Moving(stream.into_std().ok()?),
-            moving => moving,
-        };
-        Some(Arrival { stream, ..self })
+        Some(Arrival { stream: self.stream.loosen().ok()?, ..self })
     }
 }
 
 /// Reads the CONNECT and has it checked; nothing if the client is not let in. Takes as long as the client does: the
 /// caller sets the deadline.
 pub async fn receive(
-    stream: TcpStream,
+    stream: Carried,
     peer: SocketAddr,
     door: Door,
     ticket: Ticket,
@@ -113,11 +157,14 @@ fn layers_of(door: Door, shared: &Shared) -> Option<Option<Box<Layers>>> {
     Some(Layers::new(tls, websocket))
 }
 
+/// Bytes that are looked for at once in a socket: a CONNECT, mostly.
+const CHUNK: usize = 1024;
+
 /// Bytes of a client id. It stands in every frame about its session, and those of a connect do not wait for credit.
 const MAX_CLIENT_ID: usize = 1024;
 
 struct Newcomer {
-    stream: TcpStream,
+    stream: Carried,
     /// Where from, as far as it is known.
     peer: SocketAddr,
     door: Door,
@@ -226,16 +273,13 @@ impl Newcomer {
 
     /// Reads once from the socket.
     async fn fill(&mut self) -> Result<(), NoConnect> {
-        self.stream.readable().await.map_err(|_| NoConnect::Silent)?;
-        self.raw.reserve(1024);
-        match self.stream.try_read_buf(&mut self.raw) {
-            Ok(0) => Err(NoConnect::Silent),
+        self.raw.reserve(CHUNK);
+        match self.stream.read(&mut self.raw).await {
+            Ok(0) | Err(_) => Err(NoConnect::Silent),
             Ok(count) => {
                 self.counters.bytes_received_total.add(count as u64);
                 Ok(())
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
-            Err(_) => Err(NoConnect::Silent),
         }
     }
 
@@ -246,7 +290,11 @@ impl Newcomer {
             return Ok(());
         };
         let received = layers.receive(&self.raw.split(), &mut self.plain);
-        self.stream.write_all(&layers.out().take()).await.map_err(|_| NoConnect::Silent)?;
+        let answer = layers.out().take();
+        if !answer.is_empty() {
+            let stream = self.stream.settled().map_err(|_| NoConnect::Silent)?;
+            stream.write_all(&answer).await.map_err(|_| NoConnect::Silent)?;
+        }
         match received {
             // What came before the end still counts.
             Err(error) if !self.plain.is_empty() && !error.is_tls_failure() => Ok(()),
@@ -278,7 +326,7 @@ impl Newcomer {
                 let method = self.method(&connect);
                 let Newcomer { stream, layers, decoder, plain: rest, ticket, .. } = self;
                 Some(Arrival {
-                    stream: Carried::Here(stream),
+                    stream,
                     layers,
                     decoder,
                     rest,
@@ -392,9 +440,10 @@ impl Newcomer {
     async fn say_no(mut self, out: OutBuffer) {
         // The client may be gone; there is nobody else to tell.
         let _ = self.send(out, true).await;
-        let _ = self.stream.shutdown().await;
+        let Ok(mut stream) = self.stream.settle() else { return };
+        let _ = stream.shutdown().await;
         // Closing while something is unread would reset the connection before the client has read the answer.
-        spawn_local(async move { tokio::time::timeout(link::LINGER, link::drain(&self.stream)).await });
+        spawn_local(async move { tokio::time::timeout(link::LINGER, link::drain(&stream)).await });
     }
 
     async fn send(&mut self, mut out: OutBuffer, last: bool) -> std::io::Result<()> {
@@ -409,7 +458,7 @@ impl Newcomer {
             }
             None => out.take(),
         };
-        self.stream.write_all(&bytes).await?;
+        self.stream.settled()?.write_all(&bytes).await?;
         self.counters.packets_sent_total.add(packets as u64);
         self.counters.bytes_sent_total.add(bytes.len() as u64);
         Ok(())

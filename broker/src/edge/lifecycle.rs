@@ -2,15 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::JoinHandle;
 
 use super::authenticate::Agreed;
-use super::handshake::Carried;
-use super::link::{self, LINGER, Link};
+use super::link::{self, LINGER, Link, Work};
 use super::{Arrival, Edge, ForSubscriber, Slot, Timer};
 use crate::audit::{self, Action, Entry};
 use crate::clock::Millis;
@@ -43,7 +42,7 @@ pub(super) struct Adopted {
     pub slot: u32,
     /// Of the connection, from which there is to be read.
     pub number: u64,
-    pub stream: Rc<TcpStream>,
+    pub reader: OwnedReadHalf,
     /// The device whose place it has now.
     pub outdone: Option<Device>,
 }
@@ -56,13 +55,10 @@ impl Edge {
     pub(super) fn adopt(&mut self, arrival: Arrival) -> Option<Adopted> {
         let Arrival { stream, layers, decoder, rest, mut connect, assigned, .. } = arrival;
         let Arrival { identity, changes, method, proof, peer, ticket, .. } = arrival;
-        let stream = Rc::new(match stream {
-            Carried::Here(stream) => stream,
-            Carried::Moving(stream) => TcpStream::from_std(stream).ok()?,
-        });
+        let (reader, stream) = stream.settle().ok()?.into_split();
         self.last_link += 1;
         let number = self.last_link;
-        let mut link = Link::new(number, stream.clone(), peer, layers, decoder, rest);
+        let mut link = Link::new(number, stream, peer, layers, decoder, rest);
         // Who comes back to a session is no new login.
         let resumes = !connect.clean_start && self.clients.contains_key(&identity.device.client);
         let seat = self.admit(&identity, changes, connect.will.as_ref(), ticket);
@@ -119,7 +115,15 @@ impl Edge {
                 "keep-alive longer than carriers keep a connection"
             );
         }
-        Some(Adopted { slot, number, stream, outdone })
+        Some(Adopted { slot, number, reader, outdone })
+    }
+
+    /// A task that works for a connection, and ends with it.
+    pub(super) fn is_served_by(&mut self, slot: u32, number: u64, work: Work, task: JoinHandle<()>) {
+        match self.link(slot, number) {
+            Some(link) => link.tasks[work as usize] = Some(task),
+            None => task.abort(),
+        }
     }
 
     fn refuse(&self, mut link: Link, connect: &Connect, code: u8, reason: &'static str) {
@@ -292,7 +296,7 @@ impl Edge {
         // Rights may have changed while the client was away.
         self.end_refused_subscriptions(slot);
         let entry = &mut self.slots[slot as usize];
-        let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
+        let subscriptions: Vec<_> = entry.session.subscriptions.iter().cloned().collect();
         entry.link = Some(link);
         let persistent = expiry > 0;
         if !persistent {
@@ -414,7 +418,7 @@ impl Edge {
         let at = Place { edge: self.id, slot, generation: entry.generation, reader: 0 };
         let how = ending(goodbye);
         let will = entry.session.will.take();
-        let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
+        let subscriptions: Vec<_> = entry.session.subscriptions.iter().cloned().collect();
         entry.session.suspend();
         self.tally.in_flight(&mut entry.in_flight, entry.session.in_flight());
         for subscription in &subscriptions {
@@ -496,8 +500,7 @@ impl Edge {
     pub(super) fn remove(&mut self, slot: u32) {
         self.fire_will(slot);
         let at = self.place(slot);
-        let subscriptions: Vec<_> =
-            self.slots[slot as usize].session.subscriptions.values().cloned().collect();
+        let subscriptions: Vec<_> = self.slots[slot as usize].session.subscriptions.iter().cloned().collect();
         for subscription in &subscriptions {
             self.count_subscription(subscription, false);
             self.unindex_durable(slot, subscription);
@@ -532,7 +535,7 @@ impl Edge {
         (entry.rights, entry.since) = (None, ended_at);
         entry.durable = entry.session.is_persistent();
         entry.stored = entry.durable;
-        let subscriptions: Vec<_> = entry.session.subscriptions.values().cloned().collect();
+        let subscriptions: Vec<_> = entry.session.subscriptions.iter().cloned().collect();
         for subscription in &subscriptions {
             self.count_subscription(subscription, true);
             self.index_durable(slot, subscription);
@@ -700,30 +703,29 @@ fn linger(mut link: Link, client_is_done: bool, counters: Arc<Counters>) {
     last.sent(out.take_sent());
     last.settle(&counters);
     if written {
-        return shut(&stream);
+        return close(stream);
     }
     tokio::task::spawn_local(async move {
         let _ = tokio::time::timeout(LINGER, async {
             while !is_written(&stream, &mut out) && stream.writable().await.is_ok() {}
             counters.bytes_sent_total.add(out.take_sent().bytes as u64);
             // It may be closed already.
-            let _ = socket2::SockRef::from(&*stream).shutdown(std::net::Shutdown::Write);
-            link::drain(&stream).await;
+            let _ = socket2::SockRef::from(stream.as_ref()).shutdown(std::net::Shutdown::Write);
+            link::drain(stream.as_ref()).await;
         })
         .await;
-        shut(&stream);
+        close(stream);
     });
 }
 
 /// Writes; `true` once nothing is left or nothing can be done.
-fn is_written(stream: &TcpStream, out: &mut OutBuffer) -> bool {
-    !matches!(link::write(stream, out), Ok(false))
+fn is_written(stream: &OwnedWriteHalf, out: &mut OutBuffer) -> bool {
+    !matches!(link::write(stream.as_ref(), out), Ok(false))
 }
 
-/// Closes both directions, which also wakes the task that reads.
-fn shut(stream: &TcpStream) {
-    // It may be closed already.
-    let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Both);
+/// Lets go of a connection: the socket closes as soon as its reader, which was told to stop, has let go as well.
+fn close(stream: OwnedWriteHalf) {
+    stream.forget();
 }
 
 impl Edge {

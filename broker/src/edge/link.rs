@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::task::JoinHandle;
 
 use super::authenticate::Agreed;
 use crate::codec::{CodecError, Decoder, Packet, decode};
@@ -24,9 +25,12 @@ pub(super) const LINGER: Duration = Duration::from_secs(2);
 pub(super) struct Link {
     /// Tells this connection from an earlier one of the same session.
     pub number: u64,
-    pub stream: Rc<TcpStream>,
+    /// The half that is written to.
+    pub stream: OwnedWriteHalf,
     /// Where from.
     pub peer: SocketAddr,
+    /// The tasks that work for it.
+    pub tasks: [Option<JoinHandle<()>>; 2],
     pub out: OutBuffer,
     /// Queued for the flush at the end of the turn.
     pub dirty: bool,
@@ -45,6 +49,15 @@ pub(super) struct Link {
     partial: BytesMut,
 }
 
+/// What a task of a connection does.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Work {
+    /// Reads.
+    Read,
+    /// Waits until a socket that was full takes bytes again.
+    Write,
+}
+
 /// What came out of the bytes.
 pub(super) enum Next {
     Packet(Packet),
@@ -54,7 +67,7 @@ pub(super) enum Next {
 impl Link {
     pub fn new(
         number: u64,
-        stream: Rc<TcpStream>,
+        stream: OwnedWriteHalf,
         peer: SocketAddr,
         layers: Option<Box<Layers>>,
         decoder: Decoder,
@@ -64,6 +77,7 @@ impl Link {
             number,
             stream,
             peer,
+            tasks: [None, None],
             out: OutBuffer::default(),
             dirty: false,
             blocked: false,
@@ -139,7 +153,7 @@ impl Link {
             Some(layers) => layers.wrap(&mut self.out),
             None => &mut self.out,
         };
-        write(&self.stream, out)
+        write(self.stream.as_ref(), out)
     }
 
     /// What was sent since this was last asked: packets, and the bytes in which they stood on the socket.
@@ -157,7 +171,8 @@ impl Link {
     }
 
     /// The last bytes of a connection, for a socket that does not take them at once.
-    pub fn into_rest(mut self) -> (Rc<TcpStream>, OutBuffer) {
+    pub fn into_rest(mut self) -> (OwnedWriteHalf, OutBuffer) {
+        self.tasks.iter().flatten().for_each(|task| task.abort());
         let Some(mut layers) = self.layers else { return (self.stream, self.out) };
         layers.wrap(&mut self.out);
         layers.close();
@@ -168,9 +183,7 @@ impl Link {
 /// Writes until the socket takes nothing more; `true` if nothing is left.
 pub(super) fn write(stream: &TcpStream, out: &mut OutBuffer) -> io::Result<bool> {
     while !out.is_empty() {
-        let mut slices = [io::IoSlice::new(&[]); SLICES];
-        let count = out.slices(&mut slices);
-        match stream.try_write_vectored(&slices[..count]) {
+        match write_once(stream, out) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => out.advance(written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -179,6 +192,15 @@ pub(super) fn write(stream: &TcpStream, out: &mut OutBuffer) -> io::Result<bool>
     }
     out.release();
     Ok(true)
+}
+
+fn write_once(stream: &TcpStream, out: &OutBuffer) -> io::Result<usize> {
+    if let Some(only) = out.only_slice() {
+        return stream.try_write(only);
+    }
+    let mut slices = [io::IoSlice::new(&[]); SLICES];
+    let count = out.slices(&mut slices);
+    stream.try_write_vectored(&slices[..count])
 }
 
 /// Reads and drops what still comes, until the client has closed its side.

@@ -14,20 +14,25 @@ mod revoke;
 mod run;
 mod sample;
 mod share;
+#[cfg(test)]
+mod sizes;
 mod spine_in;
 mod subscribe;
 mod sys;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use ahash::RandomState;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use slab::Slab;
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Notify;
 
 use crate::clock::Millis;
@@ -68,6 +73,8 @@ const DELIVERIES_A_TURN: usize = 8192;
 pub(crate) struct Edge {
     id: u8,
     shared: Arc<Shared>,
+    /// The time of this turn.
+    now: Millis,
     slots: Slab<Slot>,
     clients: HashMap<ByteString, u32, RandomState>,
     subscribers: Trie<u32, Subscriber>,
@@ -180,8 +187,8 @@ struct Batches {
 
 /// What the reader of a socket does next.
 enum Turn {
-    /// Wait until the socket is readable.
-    Idle,
+    /// Look whether there is more: all that was there is read.
+    More,
     /// Let others have their turn, then go on.
     Again,
     /// Wait until there is room for answers.
@@ -193,8 +200,9 @@ enum Turn {
 }
 
 impl Edge {
+    /// The time at which this turn began.
     fn now(&self) -> Millis {
-        self.shared.clock.now()
+        self.now
     }
 
     fn place(&self, slot: u32) -> Place {
@@ -212,46 +220,54 @@ impl Edge {
         (slot.generation == place.generation).then_some(place.slot)
     }
 
-    /// One turn of a socket.
-    fn read_turn(&mut self, slot: u32, number: u64, stream: &TcpStream) -> Turn {
+    /// One turn of a socket; pending until it is readable.
+    fn read_turn(
+        &mut self,
+        slot: u32,
+        number: u64,
+        stream: &mut OwnedReadHalf,
+        context: &mut Context<'_>,
+    ) -> Poll<Turn> {
         match self.shared.settings.pace {
-            None => self.read_once(slot, number, stream),
-            Some(limits) => self.read_measured(slot, number, stream, &limits),
+            None => self.read_once(slot, number, stream, context),
+            Some(limits) => self.read_measured((slot, number), stream, &limits, context),
         }
     }
 
-    fn read_once(&mut self, slot: u32, number: u64, stream: &TcpStream) -> Turn {
+    fn read_once(
+        &mut self,
+        slot: u32,
+        number: u64,
+        stream: &mut OwnedReadHalf,
+        context: &mut Context<'_>,
+    ) -> Poll<Turn> {
         let may_read = self.may_read(slot);
-        let Some(link) = self.link(slot, number) else { return Turn::Over };
+        let Some(link) = self.link(slot, number) else { return Poll::Ready(Turn::Over) };
         if !may_read {
-            return Turn::Paused;
+            return Poll::Ready(Turn::Paused);
         }
-        // What an earlier turn left comes before anything new.
+        // What an earlier turn left, or what came along with the CONNECT, comes before anything new.
         if link.has_packet() {
             let left = link.take_partial();
             self.handle_bytes(slot, number, left);
-            return Turn::Again;
+            return Poll::Ready(Turn::Again);
         }
         if self.read_buffer.capacity() - self.read_buffer.len() < self.shared.settings.read_buffer / 4 {
             self.read_buffer.reserve(self.shared.settings.read_buffer);
         }
-        match stream.try_read_buf(&mut self.read_buffer) {
-            Ok(0) => self.end(slot, Goodbye::LinkLost),
+        let room = self.read_buffer.capacity() - self.read_buffer.len();
+        match ready!(pin!(stream.read_buf(&mut self.read_buffer)).poll(context)) {
+            Ok(0) | Err(_) => {
+                self.end(slot, Goodbye::LinkLost);
+                Poll::Ready(Turn::Over)
+            }
             Ok(count) => {
                 self.tally.bytes_received += count as u64;
                 let raw = self.read_buffer.split().freeze();
                 self.handle_raw(slot, number, raw);
-                return Turn::Again;
+                Poll::Ready(if count < room { Turn::More } else { Turn::Again })
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Turn::Idle,
-            Err(_) => self.end(slot, Goodbye::LinkLost),
         }
-        Turn::Over
-    }
-
-    /// Whether a packet came along with the CONNECT.
-    fn has_packet(&mut self, slot: u32, number: u64) -> bool {
-        self.link(slot, number).is_some_and(|link| link.has_packet())
     }
 
     /// Reading pauses while too many answers are owed to this client, or too many bytes by the bridge, or while it does
@@ -419,7 +435,7 @@ impl Edge {
 
     /// The end of a turn: one write for each dirty socket, one batch for each lane. Gives back the connections whose
     /// socket takes nothing more now.
-    fn flush_all(&mut self) -> Vec<(u32, u64, Rc<TcpStream>)> {
+    fn flush_all(&mut self) -> Vec<(u32, u64)> {
         self.delivered = 0;
         let mut blocked = Vec::new();
         let mut dirty = std::mem::take(&mut self.dirty);
@@ -432,7 +448,7 @@ impl Edge {
         blocked
     }
 
-    fn flush_one(&mut self, slot: u32) -> Option<(u32, u64, Rc<TcpStream>)> {
+    fn flush_one(&mut self, slot: u32) -> Option<(u32, u64)> {
         let limit = self.shared.settings.outbound_bytes;
         let entry = self.slots.get_mut(slot as usize)?;
         let link = entry.link.as_mut()?;
@@ -455,7 +471,7 @@ impl Edge {
             }
             Ok(false) => {
                 link.blocked = true;
-                let blocked = (slot, link.number, link.stream.clone());
+                let blocked = (slot, link.number);
                 self.set_blocked(slot);
                 Some(blocked)
             }
@@ -466,8 +482,14 @@ impl Edge {
         }
     }
 
-    /// The socket of a blocked connection takes bytes again; `false` once there is nothing left to do.
-    fn write_turn(&mut self, slot: u32, number: u64) -> bool {
+    /// Pending until the socket of a blocked connection takes bytes again; `false` once there is nothing left to do.
+    fn write_turn(&mut self, slot: u32, number: u64, context: &mut Context<'_>) -> Poll<bool> {
+        let Some(link) = self.link(slot, number) else { return Poll::Ready(false) };
+        let waited = ready!(link.stream.as_ref().poll_write_ready(context));
+        Poll::Ready(waited.is_ok() && self.write_on(slot, number))
+    }
+
+    fn write_on(&mut self, slot: u32, number: u64) -> bool {
         let Some(link) = self.link(slot, number) else { return false };
         let (flushed, sent) = (link.flush(), link.take_sent());
         link.blocked &= !matches!(flushed, Ok(true));
@@ -499,10 +521,10 @@ impl Edge {
 
     fn send_batches(&mut self) {
         let batches = &mut self.batches;
-        let bridge = (!batches.bridge.is_empty()).then(|| (Lane::Bridge, batches.bridge.split().freeze()));
-        let edges = batches.edges.iter_mut().enumerate().filter(|(_, batch)| !batch.is_empty());
-        let edges = edges.map(|(edge, batch)| (Lane::Edge(edge as u8), batch.split().freeze()));
-        if let Err(error) = self.spine.send(bridge.into_iter().chain(edges)) {
+        let edges = batches.edges.iter_mut().enumerate();
+        let edges = edges.map(|(edge, batch)| (Lane::Edge(edge as u8), batch));
+        let all = std::iter::once((Lane::Bridge, &mut batches.bridge)).chain(edges);
+        if let Err(error) = self.spine.send(all.filter(|(_, batch)| !batch.is_empty())) {
             self.fatal = Some(error);
         }
     }

@@ -1,6 +1,8 @@
 //! Clients that send more than they may: reading from them rests, and in the end they go.
 
-use tokio::net::TcpStream;
+use std::task::{Context, Poll, ready};
+
+use tokio::net::tcp::OwnedReadHalf;
 
 use super::{Edge, MAX_PACKETS_A_TURN, Slot, Turn};
 use crate::clock::Millis;
@@ -14,22 +16,24 @@ impl Edge {
     /// One turn of a socket, measured as a whole, so that a packet costs nothing.
     pub(super) fn read_measured(
         &mut self,
-        slot: u32,
-        number: u64,
-        stream: &TcpStream,
+        (slot, number): (u32, u64),
+        stream: &mut OwnedReadHalf,
         limits: &PaceLimits,
-    ) -> Turn {
+        context: &mut Context<'_>,
+    ) -> Poll<Turn> {
         let now = self.now();
-        let Some(link) = self.link(slot, number) else { return Turn::Over };
+        let Some(link) = self.link(slot, number) else { return Poll::Ready(Turn::Over) };
         let rests = link.pace.get_or_insert_with(|| Box::new(Pace::new(limits, now))).rests(now);
         if rests > 0 {
-            return Turn::Rest(rests.min(LONGEST_REST));
+            return Poll::Ready(Turn::Rest(rests.min(LONGEST_REST)));
         }
         let (publishes, bytes) = self.tally.heard();
-        let turn = self.read_once(slot, number, stream);
+        let turn = ready!(self.read_once(slot, number, stream, context));
         let (publishes_now, bytes_now) = self.tally.heard();
-        let Some(pace) = self.link(slot, number).and_then(|link| link.pace.as_mut()) else { return turn };
-        match pace.spend(publishes_now - publishes, bytes_now - bytes, now) {
+        let Some(pace) = self.link(slot, number).and_then(|link| link.pace.as_mut()) else {
+            return Poll::Ready(turn);
+        };
+        Poll::Ready(match pace.spend(publishes_now - publishes, bytes_now - bytes, now) {
             Verdict::Fine => turn,
             Verdict::Rest { until, begins } => {
                 self.goes_too_fast(slot, begins);
@@ -37,7 +41,7 @@ impl Edge {
             }
             Verdict::TooManyPublishes => self.end_fast_client(slot, Goodbye::TooManyPublishes),
             Verdict::TooManyBytes => self.end_fast_client(slot, Goodbye::TooManyBytes),
-        }
+        })
     }
 
     /// Packets of this connection in one turn.

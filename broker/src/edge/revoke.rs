@@ -125,10 +125,10 @@ impl Edge {
     /// Subscriptions that are not allowed any more end.
     pub(super) fn end_refused_subscriptions(&mut self, slot: u32) {
         let entry = &self.slots[slot as usize];
-        let refused = entry.session.subscriptions.iter().filter(|(_, subscription)| {
+        let refused = entry.session.subscriptions.iter().filter(|subscription| {
             self.shared.policy.subscribe(&entry.identity, &subscription.filter).is_err()
         });
-        let refused: Vec<_> = refused.map(|(text, _)| text.clone()).collect();
+        let refused: Vec<_> = refused.map(|subscription| subscription.filter.text()).collect();
         if refused.is_empty() {
             return;
         }
@@ -237,8 +237,9 @@ impl Edge {
         let Some(entry) = self.slots.get(slot as usize) else { return };
         let Some(code) = goodbye.code().filter(|_| !entry.session.version().is_v5()) else { return };
         let notice = format!("u/{}/notice", entry.identity.device.user);
-        let mut filters = entry.session.subscriptions.values().map(|subscription| &subscription.filter);
-        if !filters.any(|filter| filter.share.is_none() && topic::matches(&filter.filter, &notice)) {
+        let hears =
+            |filter: &topic::TopicFilter| filter.share.is_none() && topic::matches(&filter.filter, &notice);
+        if !entry.session.subscriptions.iter().any(|subscription| hears(&subscription.filter)) {
             return;
         }
         let payload = format!(r#"{{"code":{code},"reason":"{}"}}"#, goodbye.text()).into();

@@ -1,7 +1,8 @@
 //! The thread of an edge: its runtime, and the tasks that wake it.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::{BinaryHeap, HashMap};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Barrier};
@@ -10,11 +11,16 @@ use std::time::Duration;
 use bytes::BytesMut;
 use bytestring::ByteString;
 use slab::Slab;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 
+use super::handshake::Carried;
 use super::lifecycle::Adopted;
+use super::link::Work;
 use super::revoke::{Dismissal, Dismissed, Round, Seen};
 use super::sample::Sample;
 use super::sys::SysTopics;
@@ -36,6 +42,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Batches of the spine in one turn, so that a busy spine cannot freeze the sockets.
 const BATCHES_A_TURN: usize = 16;
+
+/// Connections that are accepted in one turn.
+const ACCEPTS_A_TURN: usize = 64;
 
 /// How long to rest after the machine refused a connection (no more file descriptors, say).
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -65,6 +74,9 @@ pub enum Mail {
     Stop(Goodbye),
 }
 
+/// The mail boxes of all edges.
+type Edges = Rc<[mpsc::Sender<Mail>]>;
+
 /// All that an edge is made of.
 pub struct EdgeParts {
     /// Its number.
@@ -91,18 +103,26 @@ pub struct EdgeParts {
 pub fn run(parts: EdgeParts) -> Result<(), SpineError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
         .map_err(|error| SpineError::Start(error.to_string()))?;
-    LocalSet::new().block_on(&runtime, live(parts))
+    runtime.block_on(live(parts))
+}
+
+/// Takes an edge for a turn: it looks at the clock once, and not again for each message.
+pub(super) fn turn(edge: &RefCell<Edge>) -> RefMut<'_, Edge> {
+    let mut edge = edge.borrow_mut();
+    edge.now = edge.shared.clock.now();
+    edge
 }
 
 async fn live(parts: EdgeParts) -> Result<(), SpineError> {
     let EdgeParts { id, shared, spine, mut mail, edges, listeners, restored, all_restored, sys } = parts;
+    let edges = Edges::from(edges);
     let edge = Rc::new(RefCell::new(Edge::new(id, shared.clone(), spine.tx, sys)));
     restored.into_iter().for_each(|session| edge.borrow_mut().restore(session));
     all_restored.wait();
     // A will that is due is published before its client can be back.
-    edge.borrow_mut().tick();
+    turn(&edge).tick();
     let dead = Rc::new(Notify::new());
     let mut tasks = tokio::task::JoinSet::new();
     for listener in listeners {
@@ -115,10 +135,8 @@ async fn live(parts: EdgeParts) -> Result<(), SpineError> {
     let goodbye = loop {
         tokio::select! {
             mail = mail.recv() => match mail {
-                Some(Mail::Arrival(arrival)) => {
-                    spawn_local(adopt(edge.clone(), *arrival, shared.clone(), edges.clone()));
-                }
-                Some(Mail::Outdone(device)) => edge.borrow_mut().outdone(&device),
+                Some(Mail::Arrival(arrival)) => take_in(&edge, arrival, &edges),
+                Some(Mail::Outdone(device)) => turn(&edge).outdone(&device),
                 Some(Mail::Dismiss(dismissal, answer)) => {
                     spawn_local(dismiss(edge.clone(), dismissal, answer));
                 }
@@ -133,51 +151,55 @@ async fn live(parts: EdgeParts) -> Result<(), SpineError> {
         }
     };
     tasks.shutdown().await;
-    edge.borrow_mut().end_all(goodbye);
+    turn(&edge).end_all(goodbye);
     // What the last sessions said still has to reach the bridge.
     edge.borrow_mut().send_batches();
     tokio::time::sleep(TICK).await;
     Ok(())
 }
 
-async fn accept(
-    listener: Listener,
-    edge: Rc<RefCell<Edge>>,
-    shared: Arc<Shared>,
-    edges: Vec<mpsc::Sender<Mail>>,
-) {
-    let socket = match TcpListener::from_std(listener.socket) {
+async fn accept(listener: Listener, edge: Rc<RefCell<Edge>>, shared: Arc<Shared>, edges: Edges) {
+    let socket = match watched(listener.socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "listener unusable"),
     };
     loop {
-        match socket.accept().await {
-            Ok((stream, peer)) => {
-                let newcomer = Newcomer { stream, peer, door: listener.door };
-                spawn_local(welcome(newcomer, edge.clone(), shared.clone(), edges.clone()));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "connection not accepted");
-                tokio::time::sleep(ACCEPT_REST).await;
+        for _ in 0..ACCEPTS_A_TURN {
+            // What is accepted belongs to no runtime yet: whoever stays is registered once, where it stays.
+            let accepted = socket.async_io(Interest::READABLE, |socket| socket.accept()).await;
+            match accepted {
+                Ok((stream, peer)) => {
+                    let stream = Carried::Loose(stream.into());
+                    let newcomer = Newcomer { stream, peer, door: listener.door };
+                    spawn_local(welcome(newcomer, edge.clone(), shared.clone(), edges.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "connection not accepted");
+                    tokio::time::sleep(ACCEPT_REST).await;
+                }
             }
         }
+        tokio::task::yield_now().await;
     }
 }
 
+#[expect(
+    deprecated,
+    reason = "what replaces it is unsafe, for owners that may close the socket; this one does not"
+)]
+fn watched(listener: std::net::TcpListener) -> std::io::Result<AsyncFd<mio::net::TcpListener>> {
+    AsyncFd::with_interest(mio::net::TcpListener::from_std(listener), Interest::READABLE)
+}
+
 struct Newcomer {
-    stream: TcpStream,
+    stream: Carried,
     peer: SocketAddr,
     door: Door,
 }
 
 /// Whoever has not logged in counts as well: a flood of half open connections is bounded like one of clients. Somebody over
 /// a limit is heard out, since only a CONNECT can be answered, but not for long.
-async fn welcome(
-    newcomer: Newcomer,
-    edge: Rc<RefCell<Edge>>,
-    shared: Arc<Shared>,
-    edges: Vec<mpsc::Sender<Mail>>,
-) {
+async fn welcome(newcomer: Newcomer, edge: Rc<RefCell<Edge>>, shared: Arc<Shared>, edges: Edges) {
     shared.counters.sockets_total.add(1);
     let address = newcomer.peer.ip();
     let known = (!shared.settings.proxies.trusts(address)).then_some(address);
@@ -203,17 +225,11 @@ async fn receive(newcomer: Newcomer, ticket: Ticket, shared: &Arc<Shared>) -> Op
     received.ok().flatten()
 }
 
-async fn send_home(
-    arrival: Arrival,
-    edge: &Rc<RefCell<Edge>>,
-    shared: &Arc<Shared>,
-    edges: &[mpsc::Sender<Mail>],
-) {
+async fn send_home(arrival: Arrival, edge: &Rc<RefCell<Edge>>, shared: &Arc<Shared>, edges: &Edges) {
     let home = shared.home_of(&arrival.connect.client_id);
     let id = edge.borrow().id;
     if home == id {
-        spawn_local(adopt(edge.clone(), arrival, shared.clone(), edges.to_vec()));
-        return;
+        return take_in(edge, Box::new(arrival), edges);
     }
     if let (Some(home), Some(arrival)) = (edges.get(usize::from(home)), arrival.pack()) {
         // An edge that is gone takes nobody; the socket closes.
@@ -223,37 +239,45 @@ async fn send_home(
 
 /// What a connect tells the bridge counts like anything else: while the bridge does not keep up, nobody comes in. Who has
 /// waited for that as long as a CONNECT may take is told to come back later.
-async fn adopt(
-    edge: Rc<RefCell<Edge>>,
-    arrival: Arrival,
-    shared: Arc<Shared>,
-    edges: Vec<mpsc::Sender<Mail>>,
-) {
-    let resume = edge.borrow().resume.clone();
-    let keeps_up = async {
-        while !edge.borrow().bridge_keeps_up() {
-            resume.notified().await;
-        }
-    };
-    // If it still does not keep up, that is what `adopt` says.
-    let _ = tokio::time::timeout(shared.settings.connect_deadline, keeps_up).await;
-    let adopted = edge.borrow_mut().adopt(arrival);
-    let Some(Adopted { slot, number, stream, outdone }) = adopted else { return };
-    if let Some(device) = outdone
-        && let Some(home) = edges.get(usize::from(shared.home_of(&device.client)))
-    {
-        // An edge that is gone has nobody any more.
-        let _ = home.send(Mail::Outdone(device)).await;
+fn take_in(edge: &Rc<RefCell<Edge>>, arrival: Box<Arrival>, edges: &Edges) {
+    if edge.borrow().bridge_keeps_up() {
+        return adopt(edge, arrival, edges);
     }
-    drop((shared, edges));
-    read(edge, slot, number, stream).await;
+    let (edge, edges, resume) = (edge.clone(), edges.clone(), edge.borrow().resume.clone());
+    spawn_local(async move {
+        let patience = edge.borrow().shared.settings.connect_deadline;
+        let keeps_up = async {
+            while !edge.borrow().bridge_keeps_up() {
+                resume.notified().await;
+            }
+        };
+        // If it still does not keep up, that is what `adopt` says.
+        let _ = tokio::time::timeout(patience, keeps_up).await;
+        adopt(&edge, arrival, &edges);
+    });
+}
+
+fn adopt(edge: &Rc<RefCell<Edge>>, arrival: Box<Arrival>, edges: &Edges) {
+    let adopted = turn(edge).adopt(*arrival);
+    let Some(Adopted { slot, number, reader, outdone }) = adopted else { return };
+    let reader = spawn_local(read(edge.clone(), slot, number, reader));
+    edge.borrow_mut().is_served_by(slot, number, Work::Read, reader);
+    let Some(device) = outdone else { return };
+    let home = edge.borrow().shared.home_of(&device.client);
+    let edges = edges.clone();
+    spawn_local(async move {
+        if let Some(home) = edges.get(usize::from(home)) {
+            // An edge that is gone has nobody any more.
+            let _ = home.send(Mail::Outdone(device)).await;
+        }
+    });
 }
 
 /// Ends what has to end, some of it in each turn.
 async fn dismiss(edge: Rc<RefCell<Edge>>, dismissal: Dismissal, answer: oneshot::Sender<Dismissed>) {
     let (mut all, mut next) = (Dismissed::default(), Some(0));
     while let Some(from) = next {
-        let (some, then) = edge.borrow_mut().dismiss(&dismissal, from);
+        let (some, then) = turn(&edge).dismiss(&dismissal, from);
         all += some;
         next = then;
         tokio::task::yield_now().await;
@@ -275,23 +299,18 @@ async fn look_round(edge: Rc<RefCell<Edge>>, user: Option<ByteString>, answer: o
     let _ = answer.send(all);
 }
 
-async fn read(edge: Rc<RefCell<Edge>>, slot: u32, number: u64, stream: Rc<TcpStream>) {
-    let resume = edge.borrow().resume.clone();
-    // Most clients wait for CONNACK before they say more.
-    if !edge.borrow_mut().has_packet(slot, number) && stream.readable().await.is_err() {
-        return;
-    }
+/// There is one of these for each connection, mostly doing nothing: what it holds while it waits should be little.
+pub(super) async fn read(edge: Rc<RefCell<Edge>>, slot: u32, number: u64, mut stream: OwnedReadHalf) {
     loop {
-        let turn = edge.borrow_mut().read_turn(slot, number, &stream);
+        let turn = poll_fn(|context| turn(&edge).read_turn(slot, number, &mut stream, context)).await;
         match turn {
-            Turn::Idle => {
-                if stream.readable().await.is_err() {
-                    return;
-                }
-            }
+            Turn::More => {}
             Turn::Again => tokio::task::yield_now().await,
-            Turn::Paused => resume.notified().await,
-            Turn::Rest(time) => tokio::time::sleep(Duration::from_millis(time)).await,
+            Turn::Paused => {
+                let resume = edge.borrow().resume.clone();
+                Box::pin(async move { resume.notified().await }).await;
+            }
+            Turn::Rest(time) => Box::pin(tokio::time::sleep(Duration::from_millis(time))).await,
             Turn::Over => return,
         }
     }
@@ -301,9 +320,10 @@ async fn flush(edge: Rc<RefCell<Edge>>, dead: Rc<Notify>) {
     let wake = edge.borrow().flush.clone();
     loop {
         wake.notified().await;
-        let blocked = edge.borrow_mut().flush_all();
-        for (slot, number, stream) in blocked {
-            spawn_local(write(edge.clone(), slot, number, stream));
+        let blocked = turn(&edge).flush_all();
+        for (slot, number) in blocked {
+            let writer = spawn_local(write(edge.clone(), slot, number));
+            edge.borrow_mut().is_served_by(slot, number, Work::Write, writer);
         }
         let checks = std::mem::take(&mut edge.borrow_mut().checks);
         for check in checks {
@@ -316,19 +336,15 @@ async fn flush(edge: Rc<RefCell<Edge>>, dead: Rc<Notify>) {
 }
 
 /// Waits for a socket that was full.
-async fn write(edge: Rc<RefCell<Edge>>, slot: u32, number: u64, stream: Rc<TcpStream>) {
-    while stream.writable().await.is_ok() {
-        if !edge.borrow_mut().write_turn(slot, number) {
-            return;
-        }
-    }
+async fn write(edge: Rc<RefCell<Edge>>, slot: u32, number: u64) {
+    while poll_fn(|context| turn(&edge).write_turn(slot, number, context)).await {}
 }
 
 async fn tick(edge: Rc<RefCell<Edge>>) {
     let mut interval = tokio::time::interval(TICK);
     loop {
         interval.tick().await;
-        let mut edge = edge.borrow_mut();
+        let mut edge = turn(&edge);
         edge.tick();
         edge.go_round();
         edge.count();
@@ -339,10 +355,10 @@ async fn read_spine(edge: Rc<RefCell<Edge>>, mut spine: SpineRx) -> Result<(), S
     loop {
         for _ in 0..BATCHES_A_TURN {
             let batch = spine.next().await?;
-            let mut left = edge.borrow_mut().handle_batch(batch);
+            let mut left = turn(&edge).handle_batch(batch);
             while !left.is_empty() {
                 tokio::task::yield_now().await;
-                left = edge.borrow_mut().handle_frames(left);
+                left = turn(&edge).handle_frames(left);
             }
         }
         tokio::task::yield_now().await;
@@ -354,6 +370,7 @@ impl Edge {
         let edges = usize::from(shared.settings.edges);
         Edge {
             id,
+            now: shared.clock.now(),
             slots: Slab::new(),
             clients: HashMap::default(),
             subscribers: Trie::default(),

@@ -30,8 +30,6 @@ impl Edge {
         let (mut codes, mut kept, mut retained) = (Vec::new(), Vec::new(), Vec::new());
         let mut refusals = Refusals::default();
         for ((text, options), filter) in packet.filters.into_iter().zip(filters) {
-            // Copied, so that it does not keep the read buffer.
-            let text = ByteString::from(&*text);
             let filter = filter.map_err(|error| (0x8f, Some(error.to_string().into())));
             match filter.and_then(|filter| self.subscribe_one(slot, &text, options, packet.id, filter)) {
                 Ok((subscription, messages)) => {
@@ -90,9 +88,10 @@ impl Edge {
             );
             return Err(self.denied(why));
         }
+        // Copied, so that it does not keep the read buffer.
         let filter = TopicFilter { filter: (&*filter.filter).into(), share: filter.share };
         let subscription = Subscription { options, id, filter };
-        let old = entry.session.subscriptions.insert(text.clone(), subscription.clone());
+        let old = entry.session.subscriptions.insert(subscription.clone());
         self.index(slot, &subscription);
         match &old {
             // Only now, so that nobody who publishes meanwhile finds that there is no subscription (§3.8.4).
@@ -234,7 +233,7 @@ impl Edge {
         }
         let device = session.device.clone();
         let inbox = format!("u/{}/inbox", device.user);
-        let covering = session.subscriptions.values().filter(|subscription| {
+        let covering = session.subscriptions.iter().filter(|subscription| {
             subscription.filter.share.is_none() && topic::matches(&subscription.filter.filter, &inbox)
         });
         let wanted = covering.map(|subscription| subscription.options.qos).max();

@@ -13,7 +13,8 @@ use crate::topic::{TopicLimits, matches};
 fn counts_and_forgets() {
     let (routes, mut route) = (Routes::default(), Route::default());
     let filter = ByteString::from("a/+");
-    let share = Want::Share("g".into(), Seat::Live(1));
+    let share = Share { group: "g".into(), filter: filter.clone() };
+    let share = Want::Share(Box::new(share), Seat::Live(1));
     for want in [Want::Edge(0), Want::Edge(0), Want::Edge(1), Want::Durable, share.clone()] {
         routes.add(&filter, want);
     }

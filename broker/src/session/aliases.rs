@@ -10,7 +10,8 @@ use bytestring::ByteString;
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
     max: u16,
-    numbers: HashMap<ByteString, u16, RandomState>,
+    /// Few clients take aliases.
+    numbers: Option<Box<HashMap<ByteString, u16, RandomState>>>,
 }
 
 /// How a topic is said.
@@ -25,15 +26,15 @@ pub struct Alias {
 impl Aliases {
     /// A connection whose client takes so many.
     pub fn new(max: u16) -> Aliases {
-        Aliases { max, numbers: HashMap::default() }
+        Aliases { max, numbers: None }
     }
 
     /// The alias for a topic, if there is one or room for one.
     pub fn offer(&self, topic: &str) -> Option<Alias> {
-        if let Some(number) = self.numbers.get(topic) {
+        if let Some(number) = self.numbers.as_ref().and_then(|numbers| numbers.get(topic)) {
             return Some(Alias { number: *number, known: true });
         }
-        let next = self.numbers.len() as u16;
+        let next = self.numbers.as_ref().map_or(0, |numbers| numbers.len()) as u16;
         (next < self.max).then(|| Alias { number: next + 1, known: false })
     }
 
@@ -41,7 +42,7 @@ impl Aliases {
     pub fn keep(&mut self, topic: &str, alias: Alias) {
         if !alias.known {
             // Copied, so that it does not keep a read buffer.
-            self.numbers.insert(topic.into(), alias.number);
+            self.numbers.get_or_insert_default().insert(topic.into(), alias.number);
         }
     }
 }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::aliases::Alias;
 use crate::clock::Millis;
 use crate::codec::QoS;
-use crate::codec::encode::{Encoded, Message as Head, Shape};
+use crate::codec::encode::{self, Encoded, Message as Head, Shape};
 use crate::message::Message;
 use crate::outbuffer::OutBuffer;
 
@@ -17,6 +17,8 @@ use crate::outbuffer::OutBuffer;
 pub struct Fanout<'a> {
     message: &'a Message,
     shared: Option<Arc<Message>>,
+    /// The shape of the first copy, which is encoded where it goes: most messages have one receiver.
+    first: Option<Shape>,
     heads: SmallVec<[(Shape, Encoded); 2]>,
     expiry: Option<u32>,
 }
@@ -24,7 +26,7 @@ pub struct Fanout<'a> {
 impl<'a> Fanout<'a> {
     /// Nothing encoded yet.
     pub fn new(message: &'a Message, now: Millis) -> Fanout<'a> {
-        Fanout { message, shared: None, heads: SmallVec::new(), expiry: message.remaining(now) }
+        Fanout { message, shared: None, first: None, heads: SmallVec::new(), expiry: message.remaining(now) }
     }
 
     /// A message that is kept already.
@@ -45,16 +47,27 @@ impl<'a> Fanout<'a> {
     /// Appends the PUBLISH; `false` if it is larger than the receiver takes, then nothing is appended.
     pub(super) fn write(&mut self, out: &mut OutBuffer, shape: Shape, copy: &Copy<'_>) -> bool {
         let own = shape.version_is_v5 && (!copy.ids.is_empty() || copy.alias.is_some());
-        let encoded = own.then(|| Encoded::new(shape, &parts(self.message, self.expiry, copy)));
+        if own || self.first.is_none() {
+            self.first = self.first.or((!own).then_some(shape));
+            return self.write_own(out, shape, copy);
+        }
         let payload_len = self.message.payload.len();
-        let head = match &encoded {
-            Some(own) => own,
-            None => self.head(shape),
-        };
+        let head = self.head(shape);
         if head.head.len() + payload_len > copy.max {
             return false;
         }
         head.write(out.publish(payload_len), copy.packet_id, copy.dup);
+        out.push(self.payload());
+        true
+    }
+
+    /// A copy whose head is like no other.
+    fn write_own(&self, out: &mut OutBuffer, shape: Shape, copy: &Copy<'_>) -> bool {
+        let parts = parts(self.message, self.expiry, copy);
+        if encode::publish_len(shape, &parts) > copy.max {
+            return false;
+        }
+        encode::publish_head(out.publish(parts.payload_len), shape, &parts);
         out.push(self.payload());
         true
     }
@@ -88,9 +101,9 @@ pub(super) struct Copy<'a> {
 
 fn parts<'a>(message: &'a Message, expiry: Option<u32>, copy: &Copy<'a>) -> Head<'a> {
     Head {
-        dup: false,
+        dup: copy.dup,
         topic: if copy.alias.is_some_and(|alias| alias.known) { "" } else { &message.topic },
-        packet_id: 0,
+        packet_id: copy.packet_id,
         payload_len: message.payload.len(),
         expiry,
         alias: copy.alias.map(|alias| alias.number),

@@ -13,13 +13,11 @@ mod outbound;
 mod reader;
 mod refusals;
 mod restored;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod withhold;
 
-use std::collections::HashMap;
-
-use ahash::RandomState;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
@@ -41,6 +39,7 @@ pub use outbound::{Delivered, Entry, Left};
 pub use reader::BUFFERED;
 pub use refusals::Refusals;
 pub use restored::{RestoredSession, RestoredWill};
+pub use subscriptions::Subscriptions;
 pub use withhold::Abandoned;
 
 use authentication::Authentication;
@@ -157,8 +156,8 @@ pub struct Subscription {
 pub struct Session {
     /// User and client id.
     pub device: Device,
-    /// Subscriptions by the text of their filter.
-    pub subscriptions: HashMap<ByteString, Subscription, RandomState>,
+    /// Its subscriptions.
+    pub subscriptions: Subscriptions,
     /// The will of the connection.
     pub will: Option<Box<Will>>,
     /// Seconds that the session outlives its connection.
@@ -204,7 +203,7 @@ impl Session {
     pub fn restored(device: Device, expiry: u32, limits: SessionLimits) -> Session {
         Session {
             device,
-            subscriptions: HashMap::default(),
+            subscriptions: Subscriptions::default(),
             will: None,
             expiry,
             version: Version::V311,
@@ -314,7 +313,7 @@ impl Session {
 
     /// Whether one more subscription fits.
     pub fn has_room_for(&self, filter: &str) -> bool {
-        self.subscriptions.len() < self.limits.subscriptions || self.subscriptions.contains_key(filter)
+        self.subscriptions.len() < self.limits.subscriptions || self.subscriptions.contains(filter)
     }
 
     /// Answers a SUBSCRIBE with these codes, and with what there is to say of those that refuse: now, or when the token

@@ -47,7 +47,7 @@ impl RestoredSession {
         let mut session = Session::restored(self.device, self.expiry, limits);
         for (text, options, id) in self.subscriptions {
             match TopicFilter::parse(&text, &limits.topics) {
-                Ok(filter) => drop(session.subscriptions.insert(text, Subscription { options, id, filter })),
+                Ok(filter) => drop(session.subscriptions.insert(Subscription { options, id, filter })),
                 Err(error) => {
                     tracing::warn!(client = %session.device.client, filter = %text, %error, "not restored")
                 }
