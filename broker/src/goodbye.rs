@@ -123,6 +123,8 @@ impl Goodbye {
         matches!(
             self,
             Goodbye::Administrative
+                | Goodbye::LoggedInElsewhere
+                | Goodbye::NotAuthenticated(_)
                 | Goodbye::Denied
                 | Goodbye::SlowReader
                 | Goodbye::TooManyPublishes

@@ -59,16 +59,12 @@ impl Edge {
         self.last_link += 1;
         let number = self.last_link;
         let mut link = Link::new(number, stream, peer, layers, decoder, rest);
+        let admitted = self.admit(&identity, changes, connect.will.as_ref());
         // Who comes back to a session is no new login.
         let resumes = !connect.clean_start && self.clients.contains_key(&identity.device.client);
-        let seat = self.admit(&identity, changes, connect.will.as_ref(), ticket);
-        let placed = seat.and_then(|seat| {
-            if resumes {
-                self.take_place(&identity, false)?;
-            }
-            Ok(seat)
-        });
-        link.seat = match placed {
+        let placed =
+            admitted.and_then(|()| if resumes { self.take_place(&identity, false) } else { Ok(None) });
+        link.seat = match placed.and_then(|_| self.take_seat(&identity, ticket)) {
             Ok(seat) => seat,
             Err((code, reason)) => {
                 audit::failure(&connect, peer, Some(&method), reason);
@@ -134,16 +130,15 @@ impl Edge {
     }
 
     /// A client id belongs to the user who first used it, as long as there is a session of it. A will needs the rights of
-    /// a publish, here and again when it fires. Whoever is refused here has changed nothing for a connection that is there.
+    /// a publish, here and again when it fires.
     fn admit(
-        &mut self,
+        &self,
         identity: &Identity,
         changes: u64,
         will: Option<&Will>,
-        ticket: Ticket,
-    ) -> Result<Option<Box<Seat>>, (u8, &'static str)> {
+    ) -> Result<(), (u8, &'static str)> {
         if !self.bridge_keeps_up() {
-            return Err((Goodbye::Busy.code().unwrap_or(0x89), Goodbye::Busy.text()));
+            return Err((0x89, Goodbye::Busy.text()));
         }
         self.shared.policy.admit(identity, changes).map_err(LoginRefusal::told)?;
         if let Some(slot) = self.clients.get(&identity.device.client)
@@ -161,6 +156,15 @@ impl Edge {
         {
             return Err((0x87, why));
         }
+        Ok(())
+    }
+
+    /// A place among the connections of its user. Whoever is refused one has changed nothing for a connection that is there.
+    fn take_seat(
+        &mut self,
+        identity: &Identity,
+        ticket: Ticket,
+    ) -> Result<Option<Box<Seat>>, (u8, &'static str)> {
         let client = &identity.device.client;
         let there = self.clients.get(client).and_then(|slot| self.slots[*slot as usize].link.as_mut());
         if there.is_some()
@@ -411,9 +415,9 @@ impl Edge {
             "client disconnected"
         );
         if goodbye.is_a_kick() {
-            let entry =
-                Entry { user: Some(&device.user), client: Some(&device.client), ..Entry::of(Action::Kick) };
-            Entry { reason: Some(goodbye.text()), ..entry }.write();
+            let (user, client) = (Some(&*device.user), Some(&*device.client));
+            let (address, reason) = (Some(link.peer), Some(goodbye.text()));
+            Entry { user, client, address, reason, ..Entry::of(Action::Kick) }.write();
         }
         let at = Place { edge: self.id, slot, generation: entry.generation, reader: 0 };
         let how = ending(goodbye);

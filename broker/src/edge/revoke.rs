@@ -135,7 +135,12 @@ impl Edge {
         let (live, stored, device) = (entry.link.is_some(), entry.stored, entry.session.device.clone());
         for text in &refused {
             if let Some(old) = self.slots[slot as usize].session.subscriptions.remove(text) {
-                tracing::info!(client = %device.client, user = %device.user, %text, "subscription ended, not allowed any more");
+                tracing::info!(
+                    client = &*device.client,
+                    user = &*device.user,
+                    text = &**text,
+                    "subscription ended, not allowed any more"
+                );
                 self.count_subscription(&old, false);
                 self.unindex_durable(slot, &old);
                 if live {

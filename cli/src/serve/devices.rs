@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hubbub_bridge::devices::{self, DeviceState};
 use hubbub_bridge::store::StoreError;
+use hubbub_broker::audit::{Action, Entry};
 use hubbub_broker::clock::Clock;
 use hubbub_broker::edge::{Dismissal, Dismissed, Sessions, Whose};
 use hubbub_broker::goodbye::Goodbye;
@@ -43,6 +44,7 @@ pub async fn answer(site: &Arc<Site>, body: &[u8]) -> (StatusCode, Value) {
         Err(error) => return (StatusCode::BAD_REQUEST, json!({ "error": error.to_string() })),
     };
     let Request { op, user, client, forget } = request;
+    let audited = (user.clone(), client.clone());
     let device = user.as_deref().zip(client.as_deref());
     let device = device.map(|(user, client)| Device { user: user.into(), client: client.into() });
     let done = match (op, device) {
@@ -56,6 +58,13 @@ pub async fn answer(site: &Arc<Site>, body: &[u8]) -> (StatusCode, Value) {
         (_, None) => return (StatusCode::BAD_REQUEST, json!({ "error": "which user and client?" })),
     };
     match done {
+        Ok(value) if matches!(op, Operation::Revoke | Operation::Allow) => {
+            let reason =
+                Some(if matches!(op, Operation::Allow) { "device allowed" } else { "device revoked" });
+            let (user, client) = (audited.0.as_deref(), audited.1.as_deref());
+            Entry { user, client, reason, ..Entry::of(Action::Rights) }.write();
+            (StatusCode::OK, value)
+        }
         Ok(value) => (StatusCode::OK, value),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, json!({ "error": error.to_string() })),
     }
@@ -71,7 +80,8 @@ async fn list(site: &Arc<Site>, user: Option<String>) -> Result<Vec<DeviceState>
 }
 
 async fn kick(site: &Arc<Site>, device: Device, forget: bool) -> Dismissed {
-    tracing::info!(user = %device.user, client = %device.client, forget, "device to be ended");
+    let (user, client) = (&*device.user, &*device.client);
+    tracing::info!(user, client, forget, "device to be ended");
     let sessions = if forget { Sessions::End } else { Sessions::Stay };
     let whose = Whose::Device(device);
     site.edges.dismiss(Dismissal { whose, goodbye: Goodbye::Administrative, sessions }).await

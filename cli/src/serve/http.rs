@@ -43,11 +43,12 @@ const HEAD_LIMIT: Duration = Duration::from_secs(5);
 const MAX_CHECKS: usize = 4;
 
 /// The pages, and how each may be asked for.
-const PAGES: [(&str, &str); 5] = [
+const PAGES: [(&str, &str); 6] = [
     ("/", "GET, HEAD"),
     ("/healthz", "GET, HEAD"),
     ("/metrics", "GET, HEAD"),
     ("/admin/users", "GET, HEAD, POST"),
+    ("/admin/devices", "POST"),
     ("/admin/records", "GET, HEAD"),
 ];
 
@@ -135,7 +136,7 @@ async fn answer(
             text(StatusCode::OK, "text/plain; version=0.0.4", site.counters.render())
         }
         (_, "/admin/users") => administer(request, &guest, site).await,
-        (_, "/admin/devices") => administer_devices(request, &guest, site).await,
+        (&Method::POST, "/admin/devices") => administer_devices(request, &guest, site).await,
         (&Method::GET, "/admin/records") => all_records(&request, &guest, &site),
         (&Method::GET, "/") => text(StatusCode::OK, "text/plain", "hubbub: /healthz /metrics\n".to_owned()),
         (_, path) => no_page(path),
@@ -191,12 +192,9 @@ async fn administer(request: Request<Incoming>, guest: &Guest, site: Arc<Site>) 
     }
 }
 
-async fn administer_devices(request: Request<Incoming>, guest: &Arc<Guest>, site: Arc<Site>) -> Answer {
+async fn administer_devices(request: Request<Incoming>, guest: &Guest, site: Arc<Site>) -> Answer {
     if let Some(refusal) = refusal(&request, guest, &site) {
         return refusal;
-    }
-    if request.method() != Method::POST {
-        return no_page("/admin/devices");
     }
     match body_of(request).await {
         Some(body) => json_text(devices::answer(&site, &body).await),

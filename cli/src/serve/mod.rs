@@ -8,7 +8,6 @@ mod http;
 mod records;
 mod rights;
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -164,17 +163,17 @@ impl Running {
         if let Some(listener) = http {
             let mqtt = addresses.iter().find(|(door, _)| *door == Door::Mqtt).map(|(_, address)| *address);
             let proxies = shared.settings.proxies.clone();
-            let (house, edges, token) = (house.clone(), broker.edges(), token.secret().to_owned());
-            let (common_token, checks) = (config.listen.http_token.clone(), http::checks());
+            let (house, edges, checks) = (house.clone(), broker.edges(), http::checks());
+            let (token, common_token) = (token.secret().to_owned(), config.listen.http_token.clone());
             let site =
                 http::Site { counters, house, edges, store, mqtt, proxies, token, common_token, checks };
             runtime.spawn(http::serve(listener, Arc::new(site)));
         }
         certificates::warn_of_clear_text(config);
         runtime.spawn(certificates::watch(shared.clone()));
-        // From here on, not from when their tasks get their turn: whoever sees that we are ready may send one.
+        // Before anybody hears that the server is ready: a signal without a handler ends the process.
         let (hangup, terminate) = {
-            let _inside = runtime.enter();
+            let _runtime = runtime.enter();
             (signal(SignalKind::hangup()), signal(SignalKind::terminate()))
         };
         runtime.spawn(wait_for_hangup(hangup, config.tls.clone(), config.acl.clone(), house, shared));
@@ -327,7 +326,7 @@ fn run_watchdog(watchdog: Watchdog, died: mpsc::Sender<Event>) -> anyhow::Result
 
 /// SIGHUP: files that may change while the server runs are read again.
 async fn wait_for_hangup(
-    hangup: io::Result<Signal>,
+    hangup: std::io::Result<Signal>,
     tls: hubbub_config::Tls,
     acl: hubbub_config::Acl,
     house: Arc<House>,
@@ -347,7 +346,7 @@ async fn wait_for_hangup(
     }
 }
 
-async fn wait_for_signals(terminate: io::Result<Signal>, events: mpsc::Sender<Event>) {
+async fn wait_for_signals(terminate: std::io::Result<Signal>, events: mpsc::Sender<Event>) {
     let why = match terminate {
         Ok(mut terminate) => tokio::select! {
             _ = terminate.recv() => "SIGTERM",

@@ -2,6 +2,7 @@
 
 use hubbub_bridge::bridge::{BridgeError, read_acl};
 use hubbub_bridge::policy::House;
+use hubbub_broker::audit::{Action, Entry};
 use hubbub_broker::edge::{Dismissal, Sessions, Whose};
 use hubbub_broker::goodbye::Goodbye;
 use hubbub_broker::shared::Shared;
@@ -15,8 +16,11 @@ pub fn reload(settings: &hubbub_config::Acl, house: &House, shared: &Shared) {
             house.set_acl(acl);
             shared.rights_changed();
             tracing::info!("rules read again");
+            Entry::of(Action::Rights).write();
         }
         Err(BridgeError::Acl { mistakes, .. }) => {
+            let reason = Some("a mistake in the rules, nothing changed");
+            Entry { reason, ..Entry::of(Action::Rights) }.write();
             for mistake in mistakes.lines() {
                 tracing::error!(%mistake, "rules not changed");
             }
