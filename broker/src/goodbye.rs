@@ -29,6 +29,8 @@ pub enum Goodbye {
     SlowReader,
     /// An operator, or a change of rights, ended it.
     Administrative,
+    /// The login was good for a time, and that is over.
+    LoginOver,
     /// The server cannot serve this connection now.
     Busy,
     /// The client is not (any more) who it said, or failed to prove it again (MQTT 5 §4.12.1); says why.
@@ -58,6 +60,8 @@ impl Goodbye {
             Goodbye::StoreFailed => Some(0x83),
             Goodbye::SlowReader => Some(0x97),
             Goodbye::Administrative => Some(0x98),
+            // "Maximum connect time".
+            Goodbye::LoginOver => Some(0xa0),
             Goodbye::Busy => Some(0x89),
             Goodbye::NotAuthenticated(_) | Goodbye::Denied => Some(0x87),
             Goodbye::AnswerTooLarge => Some(0x95),
@@ -81,6 +85,7 @@ impl Goodbye {
             Goodbye::StoreFailed => "the server cannot store messages any more",
             Goodbye::SlowReader => "the client reads too slowly",
             Goodbye::Administrative => "ended by an operator",
+            Goodbye::LoginOver => "the login was good until now: log in again",
             Goodbye::Busy => "the server is busy",
             Goodbye::NotAuthenticated(why) => why,
             Goodbye::Denied => "not authorized",
@@ -99,6 +104,7 @@ impl Goodbye {
                 | Goodbye::UseAnotherServer
                 | Goodbye::StoreFailed
                 | Goodbye::SlowReader
+                | Goodbye::LoginOver
                 | Goodbye::Busy
         )
     }

@@ -26,8 +26,8 @@ use super::{admin, devices, health, records};
 /// Short, or a stream.
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-/// Bytes of a request.
-const MAX_BODY: usize = 16 * 1024;
+/// Bytes of a request from an administrator: some 30,000 accounts to be imported.
+const MAX_BODY: usize = 4 * 1024 * 1024;
 
 /// How long a client may take for the head of its request.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
@@ -106,7 +106,7 @@ async fn healthz(site: &Site) -> Answer {
     let Some(address) = site.mqtt else {
         return text(StatusCode::OK, "text/plain", "ok, without MQTT over TCP\n".to_owned());
     };
-    let (user, password) = site.house.canary();
+    let (user, password) = site.house.logins().canary();
     match health::round_trip(address, &site.proxies, &user, &password).await {
         Ok(took) => text(StatusCode::OK, "text/plain", format!("ok, round trip {} µs\n", took.as_micros())),
         Err(why) => {
@@ -125,7 +125,7 @@ async fn administer(request: Request<Incoming>, site: Arc<Site>) -> Answer {
         Method::POST => {
             let Some(body) = body_of(request).await else { return too_long() };
             let edges = site.edges.clone();
-            let work = tokio::task::spawn_blocking(move || admin::change(&*site.store, &site.house, &body));
+            let work = tokio::task::spawn_blocking(move || admin::change(&site.house, &body));
             let failed = (StatusCode::INTERNAL_SERVER_ERROR, json!({ "error": "it failed" }), None);
             let (status, answer, dismissal) = work.await.unwrap_or(failed);
             if let Some(dismissal) = dismissal {

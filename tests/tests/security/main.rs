@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`bytes`] | T1 memory before the login; T2 what clients may not say; T3 lengths and cuts; T4 leaks on malformed packets; T6 deep topics, thousands of properties; T7 strings |
 //! | [`door`] | T9 names in patterns; T15 client ids of others; T30 configuration that fails open; T31 open by accident; T40 default passwords, open pages |
+//! | [`login`] | T30 back ends of the login that are down; T39 hashing as a weapon, guessing |
 //! | [`websocket`] | T21 inflated and huge frames, foreign pages |
 //! | [`rights`] | T8 topics of the server; T10 wills; T11 retained messages; T12 after a right is gone; T13 wide filters; T14 share groups |
 //! | [`moments`] | T13 while rules and accounts change |
@@ -17,7 +18,7 @@
 //! | [`process`] | T17 hash collisions; T38 keep-alive and dead peers |
 //!
 //! Not here yet: T16 storms of take-overs, T18 and T19 slow handshakes and logins, T27 to T29 what a crash or a damaged folder
-//! leaves, T32 forwarded addresses, T39 hashing as a weapon.
+//! leaves, T32 forwarded addresses.
 
 // Only functions with #[test] count as tests for that lint; their helpers may stop a test as well.
 #![allow(clippy::unwrap_used)]
@@ -25,6 +26,7 @@
 mod bytes;
 mod door;
 mod flow;
+mod login;
 mod messages;
 mod moments;
 mod process;
