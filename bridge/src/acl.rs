@@ -19,6 +19,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
+use bytestring::ByteString;
+
 /// MQTT's limit for a filter in bytes (MQTT 5, 1.5.4).
 const FILTER_MAX: usize = 65_535;
 
@@ -97,6 +99,13 @@ impl Acl {
         granted
     }
 
+    /// Whether a rule denies all topics that this filter matches, whatever else grants them. A topic name is the filter of
+    /// itself.
+    pub fn denies(&self, user: &str, client: &str, filter: &str) -> bool {
+        let (asker, filter) = (Asker { user, client }, behind_group(filter));
+        self.rules_for(user).any(|rule| rule.grant == Grant::Deny && rule.covers(asker, filter))
+    }
+
     fn rules_for(&self, user: &str) -> impl Iterator<Item = &Rule> {
         self.everyone.iter().chain(self.users.get(user).into_iter().flatten())
     }
@@ -121,6 +130,17 @@ impl Acl {
             None => &mut self.everyone,
         }
     }
+}
+
+/// Whether a login opened this topic. None of its filters begins with `$`, so that no wildcard of a token reaches such
+/// topics (MQTT 5, 4.7.2).
+pub fn opens(filters: &[ByteString], topic: &str) -> bool {
+    !topic.starts_with('$') && filters.iter().any(|opened| covers(opened, topic))
+}
+
+/// Whether a login opened some topic that this filter matches.
+pub fn opens_some(filters: &[ByteString], filter: &str) -> bool {
+    !filter.starts_with('$') && filters.iter().any(|opened| overlap(opened, filter))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -408,6 +428,33 @@ mod tests {
         assert!(!acl.allows("u", "c/d", Access::Read, "box/c/d/key"));
         assert!(!acl.allows("u", "", Access::Read, "box//key"));
         assert!(!acl.allows("u", "#", Access::Read, "box/anything"));
+    }
+
+    #[test]
+    fn a_login_opens_topics_by_filters_and_none_that_begins_with_dollar() {
+        let filters: Vec<ByteString> = vec!["room/+/msg".into(), "wide/#".into()];
+        for (topic, open) in
+            [("room/1/msg", true), ("room/1", false), ("wide", true), ("wide/a/b", true), ("other", false)]
+        {
+            assert_eq!(opens(&filters, topic), open, "{topic}");
+        }
+        for (filter, some) in
+            [("room/#", true), ("+/1/msg", true), ("#", true), ("other/#", false), ("$SYS/#", false)]
+        {
+            assert_eq!(opens_some(&filters, filter), some, "{filter}");
+        }
+        assert!(!opens(&["#".into()], "$SYS/broker/uptime") && !opens_some(&["#".into()], "$SYS/#"));
+    }
+
+    #[test]
+    fn what_a_rule_denies_altogether_is_known() {
+        let acl = acl("topic #\nuser alice\ntopic deny secret/#\npattern deny box/%c");
+        for (topic, denied) in
+            [("secret/a", true), ("secret/#", true), ("+/a", false), ("box/c", true), ("x", false)]
+        {
+            assert_eq!(acl.denies("alice", "c", topic), denied, "{topic}");
+        }
+        assert!(!acl.denies("bob", "d", "secret/a") && acl.denies("alice", "c", "$share/g/secret/a"));
     }
 
     #[test]

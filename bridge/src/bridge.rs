@@ -24,13 +24,13 @@ use crate::acl::{Acl, AclMistake};
 use crate::chat::{self, Chat, ChatRules, Sender};
 use crate::devices;
 use crate::inbox::{self, Inboxes};
+use crate::login::{Login, LoginError};
 use crate::people::People;
 use crate::policy::House;
 use crate::push::{Push, PushError};
 use crate::queue::{self, Queues};
 use crate::retained::RetainedKeeper;
 use crate::rpc::Request;
-use crate::scram::Scram;
 use crate::store::{Order, Store, StoreError, keys};
 use crate::transaction::{Frames, Reply, Transaction};
 use crate::trim::Trimmer;
@@ -72,6 +72,9 @@ pub enum BridgeError {
         /// All mistakes, one a line.
         mistakes: String,
     },
+    /// The ways of logging in.
+    #[error("{0}")]
+    Login(#[from] LoginError),
     /// Edges and bridge are of one process, so this is a fault of ours.
     #[error("a frame from an edge cannot be read: {0}")]
     Frame(#[from] Unreadable),
@@ -141,9 +144,9 @@ impl Bridge {
             ChatRules { dedupe_window: config.chat.dedupe_window, body_max: config.chat.body_max_bytes };
         let acl = read_acl(&config.acl)?;
         let (dev, location) = (config.login.dev, config.location.enabled);
-        let house = House::new(store.clone(), dev, acl, location, config.login.hash_concurrency);
-        let scram = config.login.scram_rounds().map(|rounds| Scram::open(&*store, rounds)).transpose()?;
-        let house = house.with_scram(scram).with_admins(config.acl.admins.clone());
+        let house = House::new(store.clone(), dev, acl, location);
+        let house = house.with_login(Login::open(config, store.clone(), clock)?);
+        let house = house.with_admins(config.acl.admins.clone());
         let house = Arc::new(house.with_barred(devices::barred(&*store)?));
         let bridge = Bridge {
             store,

@@ -12,7 +12,7 @@ use hubbub_broker::lane::Device;
 use hubbub_broker::session::RestoredSession;
 use hubbub_config::Config;
 
-use crate::policy::device_class;
+use crate::login::device_class;
 use crate::queue::{CONNECTED, Queues, SessionRecord};
 use crate::store::{Batch, Order, Store, StoreError, for_each, keys};
 use crate::transaction::Transaction;

@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod inbox;
 pub mod inspect;
 pub mod location;
+pub mod login;
 pub mod notify;
 pub mod people;
 pub mod policy;

@@ -11,7 +11,7 @@ use hubbub_broker::lane::{Device, Ending, Place};
 use hubbub_broker::message::Message;
 use hubbub_broker::retained::Retained;
 
-use crate::policy::device_class;
+use crate::login::device_class;
 use crate::presence::{Change, How, Presence, State, Wish};
 use crate::store::{Batch, Store, StoreError, keys};
 use crate::transaction::{Reply, Transaction};

@@ -2,6 +2,8 @@
 //!
 //! Hashing takes about 20 ms and 19 MiB on purpose. Callers on a busy thread hand it to a bounded pool.
 
+mod mosquitto;
+
 use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -10,6 +12,9 @@ use hubbub_broker::clock::Millis;
 
 use crate::scram::{NoVerifier, Verifier};
 use crate::store::{Batch, Order, Store, StoreError, keys};
+
+use mosquitto::Imported;
+pub use mosquitto::{LineMistake, LineMistakes};
 
 /// Longest user name in bytes, so that every topic made of it stays small.
 pub const NAME_MAX: usize = 64;
@@ -26,6 +31,17 @@ const MOST: (u32, u32) = (16 * MEMORY_KIB, 8 * PASSES);
 /// Verified in place of an account that does not exist, so that both answers cost the same. No password has this hash.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$aHViYnViLW5vYm9keS4$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// What a look at a password says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// It is the one of the account.
+    Right,
+    /// It is; the account still has this hash of another program.
+    RightButOld(Vec<u8>),
+    /// It is another one, or there is no such account.
+    Wrong,
+}
 
 /// Why an account was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +69,9 @@ pub enum UserError {
     /// There can be no SCRAM verifier of the password.
     #[error(transparent)]
     Scram(#[from] NoVerifier),
+    /// A file cannot be imported.
+    #[error("nothing was imported:\n{0}")]
+    File(LineMistakes),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -126,16 +145,68 @@ pub fn exists(store: &dyn Store, name: &str) -> Result<bool, UserError> {
     Ok(store.get(&keys::user(name))?.is_some())
 }
 
-/// Whether that is the password of that account. An unknown name costs as much time as a wrong password, and a store
-/// that fails lets nobody in.
-pub fn verify(store: &dyn Store, name: &str, password: impl AsRef<[u8]>) -> bool {
-    let stored = store.get(&keys::user(name)).unwrap_or_else(|error| {
-        tracing::error!(%error, "account could not be read, login refused");
-        None
-    });
-    let known = stored.is_some();
-    let hash = stored.unwrap_or_else(|| NOBODY.into());
-    matches(name, &hash, password.as_ref()) && known
+/// Whether that is the password of that account. An unknown name costs as much time as a wrong password, also one of an
+/// account whose hash another program made: those are cheaper, so a hash of ours is checked besides.
+pub fn check(store: &dyn Store, name: &str, password: impl AsRef<[u8]>) -> Result<Check, StoreError> {
+    let (stored, password) = (store.get(&keys::user(name))?, password.as_ref());
+    let Some(stored) = stored else {
+        matches(name, NOBODY.as_bytes(), password);
+        return Ok(Check::Wrong);
+    };
+    if let Some(foreign) = mosquitto::Hash::read(&stored) {
+        if foreign.is_of(password) {
+            return Ok(Check::RightButOld(stored));
+        }
+        matches(name, NOBODY.as_bytes(), password);
+        return Ok(Check::Wrong);
+    }
+    Ok(if matches(name, &stored, password) { Check::Right } else { Check::Wrong })
+}
+
+/// Hashes a password that was right in our way, if the account still has the hash that it was checked against.
+pub fn renew(
+    store: &dyn Store,
+    name: &str,
+    old: &[u8],
+    password: &[u8],
+    scram: Option<u32>,
+) -> Result<(), UserError> {
+    if store.get(&keys::user(name))?.as_deref() != Some(old) {
+        return Ok(());
+    }
+    match write(store, name, password, scram) {
+        // SCRAM cannot have it, a login by password can.
+        Err(UserError::Scram(_)) => write(store, name, password, None),
+        written => written,
+    }
+}
+
+/// Makes the accounts of a password file of Mosquitto, all of them or none; how many.
+///
+/// # Errors
+/// Every mistake of the file at once, names that are taken among them.
+pub fn import(store: &dyn Store, file: &[u8]) -> Result<usize, UserError> {
+    let (accounts, mut mistakes) = mosquitto::parse(file);
+    let mut batch = Batch::new();
+    for Imported { line, name, hash } in &accounts {
+        if exists(store, name)? {
+            mistakes.push(LineMistake { line: *line, message: format!("user \"{name}\" exists already") });
+        }
+        batch.put(keys::user(name), hash.clone());
+        batch.delete(keys::verifier(name));
+    }
+    if !mistakes.is_empty() {
+        mistakes.sort_by_key(|mistake| mistake.line);
+        return Err(UserError::File(LineMistakes(mistakes)));
+    }
+    store.commit(batch)?;
+    Ok(accounts.len())
+}
+
+/// Whether a value is a hash that a login can be checked against.
+pub(crate) fn is_hash(value: &[u8]) -> bool {
+    let ours = || std::str::from_utf8(value).is_ok_and(|text| PasswordHash::new(text).is_ok());
+    mosquitto::Hash::read(value).is_some() || ours()
 }
 
 /// What SCRAM has to know of the password of that account; nothing if it has none, or it is of an earlier password.
@@ -214,6 +285,10 @@ fn is_affordable(hash: &PasswordHash<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::store::MemoryStore;
+
+    fn verify(store: &MemoryStore, name: &str, password: &str) -> bool {
+        check(store, name, password).unwrap() != Check::Wrong
+    }
 
     fn with_alice() -> MemoryStore {
         let store = MemoryStore::default();
@@ -343,6 +418,61 @@ mod tests {
             store.commit(batch).unwrap();
             assert!(!verify(&store, "alice", "wonderland"), "{cost}");
         }
+    }
+
+    /// `mosquitto_passwd -b` of Mosquitto 2.0.11 with the password `wonderland`, by both of its algorithms.
+    const FOREIGN: [&str; 2] = [
+        "$7$101$SAsILZEMUIMNoe+i$az9ycI21leJR/II8XDp/qDmbm6CIVx2eO7xocH2GYzo0jjq8Oj3Q4omccw8XXZM2Z9wm2JSdg9iQ+PZUKljuyg==",
+        "$6$nBWj9XpMjZL32q/F$T2GOjXuXLRBxQ9Juc0EPdRB/SP1pjQdSFVvqS380Y+AMSw5A5Sz5jS2aZU8T8Sah+ZQZTaihDRhcZqX+dRnqCw==",
+    ];
+
+    #[test]
+    fn an_imported_account_is_hashed_anew_once_its_password_is_known() {
+        for foreign in FOREIGN {
+            let store = MemoryStore::default();
+            assert_eq!(import(&store, format!("alice:{foreign}\n").as_bytes()).unwrap(), 1);
+            assert_eq!(check(&store, "alice", "Wonderland").unwrap(), Check::Wrong);
+            let Check::RightButOld(old) = check(&store, "alice", "wonderland").unwrap() else {
+                panic!("{foreign} is not of wonderland")
+            };
+            renew(&store, "alice", &old, b"wonderland", Some(4096)).unwrap();
+            assert_eq!(check(&store, "alice", "wonderland").unwrap(), Check::Right);
+            assert_eq!(check(&store, "alice", "Wonderland").unwrap(), Check::Wrong);
+            assert!(verifier(&store, "alice").unwrap().is_some(), "SCRAM knows it too");
+        }
+    }
+
+    #[test]
+    fn an_account_that_changed_meanwhile_is_not_hashed_anew() {
+        let store = MemoryStore::default();
+        import(&store, format!("alice:{}", FOREIGN[0]).as_bytes()).unwrap();
+        passwd(&store, "alice", "looking glass", None).unwrap();
+        renew(&store, "alice", FOREIGN[0].as_bytes(), b"wonderland", None).unwrap();
+        remove(&store, "alice", 0).unwrap();
+        renew(&store, "alice", FOREIGN[0].as_bytes(), b"wonderland", None).unwrap();
+        assert!(!exists(&store, "alice").unwrap());
+    }
+
+    #[test]
+    fn a_password_that_scram_cannot_take_is_hashed_anew_all_the_same() {
+        let store = with_alice();
+        let old = store.get(&keys::user("alice")).unwrap().unwrap();
+        renew(&store, "alice", &old, b"tab\there", Some(4096)).unwrap();
+        assert!(verify(&store, "alice", "tab\there"));
+    }
+
+    #[test]
+    fn all_accounts_are_imported_or_none() {
+        let store = with_alice();
+        let hash = FOREIGN[0];
+        let file = format!("bob:{hash}\nalice:{hash}\ncarol:plain\n");
+        assert_eq!(
+            import(&store, file.as_bytes()).unwrap_err().to_string(),
+            "nothing was imported:\nline 2: user \"alice\" exists already\n\
+             line 3: a password that is not hashed: `mosquitto_passwd -U` hashes those of a file"
+        );
+        assert_eq!(list(&store).unwrap(), ["alice"]);
+        assert!(verify(&store, "alice", "wonderland"));
     }
 
     #[test]

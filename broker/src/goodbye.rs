@@ -33,6 +33,8 @@ pub enum Goodbye {
     TooManyBytes,
     /// An operator, or a change of rights, ended it.
     Administrative,
+    /// The login was good for a time, and that is over.
+    LoginOver,
     /// The server cannot serve this connection now.
     Busy,
     /// The client is not (any more) who it said, or failed to prove it again (MQTT 5 §4.12.1); says why.
@@ -63,6 +65,8 @@ impl Goodbye {
             Goodbye::SlowReader | Goodbye::TooManyBytes => Some(0x97),
             Goodbye::TooManyPublishes => Some(0x96),
             Goodbye::Administrative => Some(0x98),
+            // "Maximum connect time".
+            Goodbye::LoginOver => Some(0xa0),
             Goodbye::Busy => Some(0x89),
             Goodbye::NotAuthenticated(_) | Goodbye::Denied => Some(0x87),
             Goodbye::AnswerTooLarge => Some(0x95),
@@ -88,6 +92,7 @@ impl Goodbye {
             Goodbye::TooManyPublishes => "more messages a second than allowed, for too long",
             Goodbye::TooManyBytes => "more bytes a second than allowed, for too long",
             Goodbye::Administrative => "ended by an operator",
+            Goodbye::LoginOver => "the login was good until now: log in again",
             Goodbye::Busy => "the server is busy",
             Goodbye::NotAuthenticated(why) => why,
             Goodbye::Denied => "not authorized",
@@ -108,6 +113,7 @@ impl Goodbye {
                 | Goodbye::SlowReader
                 | Goodbye::TooManyPublishes
                 | Goodbye::TooManyBytes
+                | Goodbye::LoginOver
                 | Goodbye::Busy
         )
     }

@@ -114,7 +114,7 @@ mod tests {
     }
 
     fn who(client: &str, class: &str) -> Identity {
-        Identity { device: device(client), kind: class.into(), door: Door::Mqtt }
+        Identity::new(device(client), class.into(), Door::Mqtt)
     }
 
     fn places() -> Places {

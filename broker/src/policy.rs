@@ -3,11 +3,13 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Millis;
 use crate::lane::{Device, Errand};
 use crate::topic::TopicFilter;
 
@@ -66,6 +68,26 @@ pub struct Identity {
     pub kind: ByteString,
     /// Through which door they came.
     pub door: Door,
+    /// When the login ends, and the connection with it; nothing if it lasts as long as the connection.
+    pub until: Option<Millis>,
+    /// What the login opened besides the rules of this server.
+    pub rights: Option<Arc<TopicRights>>,
+}
+
+impl Identity {
+    /// Somebody whose login lasts, with the rights that the rules give.
+    pub fn new(device: Device, kind: ByteString, door: Door) -> Identity {
+        Identity { device, kind, door, until: None, rights: None }
+    }
+}
+
+/// Topics that a login opened for its connection. They add to what the rules of this server give, and take nothing away.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TopicRights {
+    /// Filters of topics to which may be published.
+    pub publish: Vec<ByteString>,
+    /// Filters of topics of which messages may be received.
+    pub subscribe: Vec<ByteString>,
 }
 
 /// Why a login was refused, with the codes of both protocol generations (MQTT 5 §3.2.2.2, MQTT 3.1.1 table 3.1).
@@ -77,6 +99,8 @@ pub enum LoginRefusal {
     NotAuthorized(&'static str),
     /// Nobody can be checked now.
     Unavailable,
+    /// Too many wait to be checked already.
+    Busy,
     /// An operator keeps this device out.
     Barred,
 }
@@ -88,6 +112,7 @@ impl LoginRefusal {
             LoginRefusal::BadCredentials => (0x86, "bad user name or password"),
             LoginRefusal::NotAuthorized(why) => (0x87, why),
             LoginRefusal::Unavailable => (0x88, "nobody can be checked now"),
+            LoginRefusal::Busy => (0x89, "too many wait to be checked"),
             LoginRefusal::Barred => (0x8a, "this device is barred"),
         }
     }

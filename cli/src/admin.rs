@@ -50,9 +50,23 @@ impl Admin {
         if let Some(password) = password {
             wanted["password"] = password.into();
         }
-        let request = self.agent.post(&self.url).header("content-type", "application/json");
-        self.answer(request.header("authorization", self.bearer()).send(wanted.to_string()))?;
+        self.post(wanted)?;
         Ok(())
+    }
+
+    fn post(&self, wanted: Value) -> anyhow::Result<Value> {
+        let request = self.agent.post(&self.url).header("content-type", "application/json");
+        self.answer(request.header("authorization", self.bearer()).send(wanted.to_string()))
+    }
+
+    /// Forgets the failed logins of a user; whether there were any.
+    pub fn unlock(&self, name: &str) -> anyhow::Result<bool> {
+        Ok(self.post(json!({ "op": "unlock", "name": name }))?["unlocked"] == true)
+    }
+
+    /// Makes the accounts of a password file of Mosquitto; how many.
+    pub fn import(&self, file: &str) -> anyhow::Result<u64> {
+        Ok(self.post(json!({ "op": "import", "file": file }))?["imported"].as_u64().unwrap_or_default())
     }
 
     /// The names of all users.

@@ -1,8 +1,9 @@
 //! `hubbub config`: check or print the configuration.
 
-use crate::exit::help_tail;
+use crate::exit::{Exit, Failure, help_tail};
 use crate::serve;
 use clap::{Args, Subcommand};
+use hubbub_bridge::login::Login;
 use hubbub_config::{Config, DEFAULT_FILE, Mistakes};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,11 @@ pub fn run(args: ConfigArgs) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match args.action {
         Action::Check { file } => {
-            serve::certificates::read(&load(file.as_deref())?)?;
+            let config = load(file.as_deref())?;
+            serve::certificates::read(&config)?;
+            Login::check_files(&config).map_err(|mistakes| {
+                Failure::new(Exit::Configuration, format!("the configuration has mistakes:\n{mistakes}"))
+            })?;
             writeln!(out, "the configuration is fine")?;
         }
         Action::Print { default: true, .. } => out.write_all(DEFAULT_FILE.as_bytes())?,

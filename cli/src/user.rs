@@ -5,6 +5,7 @@
 use crate::admin::Admin;
 use crate::exit::{Exit, Failure, help_tail};
 use crate::settings;
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use hubbub_bridge::devices;
 use hubbub_bridge::store::{self, Store, StoreError};
@@ -31,6 +32,8 @@ const EXAMPLES: &str = "
     hubbub user add alice
     pwgen 20 1 | tee alice.password | hubbub user add alice --password-stdin
     hubbub user passwd alice
+    hubbub user import /etc/mosquitto/passwd
+    hubbub user unlock alice
     hubbub user list";
 
 #[derive(Debug, Subcommand)]
@@ -50,6 +53,23 @@ enum Action {
         hubbub user passwd alice
         hubbub user passwd build-robot --password-stdin < password.txt"))]
     Passwd(Account),
+    /// Make the accounts of a password file of Mosquitto
+    ///
+    /// Their passwords stay as they are; each is hashed anew, with argon2id, at the first login. With any mistake in the file
+    /// all of them are named and nothing is imported.
+    #[command(after_help = help_tail("hubbub user import /etc/mosquitto/passwd"))]
+    Import {
+        /// The file, as `mosquitto_passwd` writes it
+        file: PathBuf,
+    },
+    /// Forget the failed logins of a user, at every address
+    ///
+    /// They are counted by the running server; a new password does the same.
+    #[command(after_help = help_tail("hubbub user unlock alice"))]
+    Unlock {
+        /// Name of the user
+        name: String,
+    },
     /// List the names of all users
     #[command(after_help = help_tail("hubbub user list | wc -l"))]
     List,
@@ -103,6 +123,15 @@ pub fn run(args: UserArgs) -> anyhow::Result<()> {
             place.revoke_tokens(&name)?;
             writeln!(out, "revoked the tokens of {name}")?;
         }
+        Action::Import { file } => {
+            let text = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let count = place.import(&text).with_context(|| file.display().to_string())?;
+            writeln!(out, "accounts imported: {count}")?;
+        }
+        Action::Unlock { name } => match place.unlock(&name)? {
+            true => writeln!(out, "unlocked {name}")?,
+            false => writeln!(out, "there were no failed logins of {name}")?,
+        },
         Action::List => {
             for name in place.list()? {
                 writeln!(out, "{name}")?;
@@ -164,6 +193,26 @@ impl Place {
         }
     }
 
+    fn import(&self, file: &[u8]) -> anyhow::Result<u64> {
+        match (self, std::str::from_utf8(file)) {
+            (Place::Store(store, _), _) => Ok(users::import(store.as_ref(), file)? as u64),
+            (Place::Server(admin), Ok(text)) => admin.import(text),
+            (Place::Server(_), Err(error)) => {
+                let line = 1 + file[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+                let message = format!("nothing was imported:\nline {line}: not UTF-8");
+                Err(Failure::new(Exit::Failed, message).into())
+            }
+        }
+    }
+
+    /// Without a server nothing is counted.
+    fn unlock(&self, name: &str) -> anyhow::Result<bool> {
+        match self {
+            Place::Store(..) => Ok(false),
+            Place::Server(admin) => admin.unlock(name),
+        }
+    }
+
     fn list(&self) -> anyhow::Result<Vec<String>> {
         match self {
             Place::Store(store, _) => Ok(users::list(store.as_ref())?),
@@ -180,7 +229,11 @@ impl Action {
                 users::check_name(&account.name)?;
                 account.password()
             }
-            Action::List | Action::Remove { .. } | Action::RevokeTokens { .. } => Ok(String::new()),
+            Action::List
+            | Action::Remove { .. }
+            | Action::RevokeTokens { .. }
+            | Action::Import { .. }
+            | Action::Unlock { .. } => Ok(String::new()),
         }
     }
 }

@@ -21,7 +21,7 @@ pub use manual::DEFAULT_FILE;
 pub use mistake::{Mistake, Mistakes};
 pub use settings::{
     Acl, Chat, ClientAuth, ClientUser, Compat, Config, Devices, Engine, Keep, Limits, Listen, Location, Log,
-    LogFormat, Login, Notify, Presence, QueueDrop, Server, Session, Spine, StoreConfig, Tls,
+    LogFormat, Login, LoginMethod, Notify, Presence, QueueDrop, Server, Session, Spine, StoreConfig, Tls,
 };
 
 /// Exit status of a command line that makes no sense (sysexits.h).

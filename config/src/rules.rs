@@ -1,5 +1,7 @@
 //! What must hold between settings.
 
+mod login;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -20,17 +22,20 @@ pub(crate) struct Rule {
 
 /// Every rule; [`Config::default`] breaks none.
 pub(crate) static RULES: &[Rule] = &[
-    Rule { keys: &["listen.mqtt", "login.dev", "login.users"], broken: |c| needs_login(&c.listen.mqtt, c) },
     Rule {
-        keys: &["listen.websocket", "login.dev", "login.users"],
+        keys: &["listen.mqtt", "login.dev", "login.users", "login.hook"],
+        broken: |c| needs_login(&c.listen.mqtt, c),
+    },
+    Rule {
+        keys: &["listen.websocket", "login.dev", "login.users", "login.hook"],
         broken: |c| needs_login(&c.listen.websocket, c),
     },
     Rule {
-        keys: &["listen.mqtts", "login.dev", "login.users", "tls.client_user"],
+        keys: &["listen.mqtts", "login.dev", "login.users", "login.hook", "tls.client_user"],
         broken: |c| needs_login_or_certificate(&c.listen.mqtts, c),
     },
     Rule {
-        keys: &["listen.wss", "login.dev", "login.users", "tls.client_user"],
+        keys: &["listen.wss", "login.dev", "login.users", "login.hook", "tls.client_user"],
         broken: |c| needs_login_or_certificate(&c.listen.wss, c),
     },
     Rule {
@@ -47,6 +52,32 @@ pub(crate) static RULES: &[Rule] = &[
     Rule { keys: &["tls.client_auth", "tls.client_ca"], broken: clients_without_authority },
     Rule { keys: &["tls.client_user", "tls.client_auth"], broken: users_without_certificates },
     Rule { keys: &["login.scram", "login.users"], broken: scram_without_accounts },
+    Rule {
+        keys: &[
+            "login.order",
+            "login.users",
+            "login.hook",
+            "login.token_keys",
+            "login.token_jwks",
+            "login.token_secret_file",
+            "tls.client_user",
+        ],
+        broken: login::order,
+    },
+    Rule { keys: &["login.hook", "login.hook_secret"], broken: login::unsigned_hook },
+    Rule {
+        keys: &["login.hook_timeout", "limits.connect_deadline", "login.hook"],
+        broken: login::hook_too_slow,
+    },
+    Rule {
+        keys: &["login.token_jwks_timeout", "limits.connect_deadline", "login.token_jwks"],
+        broken: login::keys_too_slow,
+    },
+    Rule {
+        keys: &["login.token_jwks_refresh", "login.token_jwks_keep"],
+        broken: login::keys_forgotten_too_soon,
+    },
+    Rule { keys: &["login.cooldown_after", "login.lock_after"], broken: login::lock_before_pause },
     Rule { keys: &["listen.http", "listen.http_token"], broken: open_pages },
     Rule { keys: &["listen.http_token"], broken: short_token },
     Rule {
@@ -111,7 +142,8 @@ fn needs_login(addresses: &[SocketAddr], config: &Config) -> Option<String> {
             "{open} is not on loopback, and login.dev believes every user name; use one or the other"
         ));
     }
-    (!config.login.users).then(|| format!("{open} is not on loopback and needs login.users = true"))
+    (!config.login.takes_credentials())
+        .then(|| format!("{open} is not on loopback and needs login.users, tokens, or login.hook"))
 }
 
 /// Behind TLS a certificate may be the login, if everybody has to show one.
@@ -153,11 +185,12 @@ fn in_the_clear(config: &Config) -> Vec<SocketAddr> {
 }
 
 fn nobody_may_enter(config: &Config) -> Option<String> {
-    let any = config.login.users
+    let any = config.login.takes_credentials()
         || config.login.dev
         || config.compat.bare_client_id
         || config.tls.client_user != ClientUser::Off;
-    (!any).then(|| "with login.users and login.dev both off nobody could log in".into())
+    (!any)
+        .then(|| "with login.users and login.dev both off, no tokens and no hook, nobody could log in".into())
 }
 
 fn scram_without_accounts(config: &Config) -> Option<String> {
@@ -278,8 +311,8 @@ mod tests {
         // The compatibility listener lets somebody in, so that only this rule is broken.
         check(
             &format!("{open}[login]\nusers = false\n[compat]\nbare_client_id = true"),
-            "hubbub.toml:2: listen.mqtt: 192.0.2.1:1883 is not on loopback and needs login.users = true\n\
-             hubbub.toml:3: listen.websocket: 192.0.2.1:8083 is not on loopback and needs login.users = true",
+            "hubbub.toml:2: listen.mqtt: 192.0.2.1:1883 is not on loopback and needs login.users, tokens, or login.hook\n\
+             hubbub.toml:3: listen.websocket: 192.0.2.1:8083 is not on loopback and needs login.users, tokens, or login.hook",
         );
     }
 
@@ -287,7 +320,7 @@ mod tests {
     fn somebody_can_enter_somewhere() {
         check(
             "[login]\nusers = false",
-            "hubbub.toml:2: login.users: with login.users and login.dev both off nobody could log in",
+            "hubbub.toml:2: login.users: with login.users and login.dev both off, no tokens and no hook, nobody could log in",
         );
         check(
             "[listen]\nmqtt = []\nwebsocket = []",
@@ -353,7 +386,7 @@ mod tests {
             check(
                 &format!("{listen}client_auth = 'optional'\nclient_user = 'cn'\n[login]\nusers = false"),
                 &format!(
-                    "hubbub.toml:2: listen.{key}: {address} is not on loopback and needs login.users = true"
+                    "hubbub.toml:2: listen.{key}: {address} is not on loopback and needs login.users, tokens, or login.hook"
                 ),
             );
         }

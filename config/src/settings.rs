@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use crate::kind::{Address, Bytes, Choice, Choices, Count, FilePath, Flag, Many, Maybe, Network, Span};
 use crate::table::settings;
 use crate::word::{
-    Secret, Url, Word, check_host_port, check_log_filter, check_origin, check_path, check_user,
+    Secret, Url, Word, check_claim, check_host_port, check_log_filter, check_origin, check_path, check_user,
 };
 
 const KIB: usize = 1024;
@@ -59,8 +59,15 @@ settings! {
         dev: bool = false, Flag;
         /// Accept the accounts made with `hubbub user add`.
         users: bool = true, Flag;
+        /// The methods of login in the order in which they are asked: "certificate" (tls.client_user), "token", "users",
+        /// "hook". Each may let somebody in, refuse for good, or leave it to the next. Exactly those that are set up are
+        /// listed; off = those, in that order.
+        order: Option<Vec<LoginMethod>> = None, Maybe(Many(Choice));
         /// Passwords checked at the same time; each takes one core and some 20 MiB while it lasts.
         hash_concurrency: usize = 2, Count(1, 256);
+        /// Logins that may wait for such a check; the next are refused with "server busy", so that nobody waits longer
+        /// than limits.connect_deadline for nothing.
+        hash_queue: usize = 256, Count(0, 100_000);
         /// Let MQTT 5 clients prove their password without sending it: authentication method SCRAM-SHA-256. Then
         /// `hubbub user add` and `passwd` store what that needs as well; whoever steals it guesses passwords at far
         /// less cost than from argon2id alone. Accounts made before need another `passwd`.
@@ -68,6 +75,63 @@ settings! {
         /// PBKDF2 rounds of those stored passwords: what a thief pays for each guess and a client's device at each
         /// login. After a change, names with the earlier number show until their next `passwd` that they exist.
         scram_iterations: u32 = 600_000, Count(4096, 10_000_000);
+        /// Failed logins of a user from one address (IPv6: from one /64 network) before there is a pause.
+        cooldown_after: u32 = 3, Count(1, 1000);
+        /// That pause, without a look at the password; longer by as much with each further failure. An address from which
+        /// the user has logged in before never waits longer than once this.
+        cooldown_step: Duration = secs(5 * MINUTE), Span(secs(1), secs(DAY));
+        /// Failed logins of a user from one address after which the user is locked there until `hubbub user unlock`, a
+        /// new password, or a restart; never an address from which the user has logged in before.
+        lock_after: u32 = 10, Count(1, 1_000_000);
+        /// Failed logins from one address, whatever the names, before it pauses for all who have not logged in from there;
+        /// behind a proxy that is not in listen.proxy_from everybody has one address.
+        failures_of_address: u32 = 100, Count(1, 1_000_000);
+        /// Time without a further one after which failures are forgotten, unless the user is locked.
+        failures_forgotten: Duration = secs(DAY), Span(secs(1), secs(365 * DAY));
+        /// Pairs of user and address of which failures are remembered, some 100 bytes each; the oldest go first, so
+        /// that nobody fills the memory with names.
+        failures_kept: usize = 100_000, Count(16, 100_000_000);
+        /// A file with the secret, 32 bytes or more, with which your application signs tokens (JWT) by HS256; a token is
+        /// given as the MQTT password. off = no such tokens.
+        token_secret_file: Option<PathBuf> = None, Maybe(FilePath);
+        /// Files with public keys whose tokens count, as PEM ("PUBLIC KEY") or as a JSON key set (JWKS): RSA for RS256,
+        /// P-256 for ES256, Ed25519 for EdDSA.
+        token_keys: Vec<PathBuf> = Vec::new(), Many(FilePath);
+        /// The http or https URL of a JSON key set (JWKS) with such keys; off = none.
+        token_jwks: Option<String> = None, Maybe(Url);
+        /// Age at which that key set is fetched again before the next token is judged.
+        token_jwks_refresh: Duration = secs(10 * MINUTE), Span(secs(1), secs(DAY));
+        /// Shortest time between two fetches, also when a token names a key that is not in the set.
+        token_jwks_pause: Duration = secs(30), Span(millis(10), secs(HOUR));
+        /// Age up to which the last good key set still counts while it cannot be fetched; then no token is accepted.
+        token_jwks_keep: Duration = secs(DAY), Span(secs(1), secs(30 * DAY));
+        /// Time that one fetch may take.
+        token_jwks_timeout: Duration = secs(5), Span(millis(10), secs(MINUTE));
+        /// The issuer that every token has to name (`iss`); off = any.
+        token_issuer: Option<String> = None, Maybe(Word("the name of an issuer", check_claim));
+        /// Audiences of which every token has to name one (`aud`); when empty, tokens with an audience are refused.
+        token_audience: Vec<String> = Vec::new(), Many(Word("the name of an audience", check_claim));
+        /// The claim that holds the user name. Others that count: `exp`, which every token needs and at which its
+        /// connection ends; `nbf`; `class`, what the device is called; `publish` and `subscribe`, lists of topic filters
+        /// that are open besides the rules.
+        token_user: String = "sub".into(), Word("the name of a claim", check_claim);
+        /// How far the clocks of the server and of who makes the tokens may differ.
+        token_leeway: Duration = secs(30), Span(millis(0), secs(10 * MINUTE));
+        /// The http or https URL of your application that is asked who may come in; off = it is not asked.
+        hook: Option<String> = None, Maybe(Url);
+        /// The key of the HMAC-SHA256 signature of every such call; needed with a hook, best given as
+        /// HUBBUB_LOGIN_HOOK_SECRET.
+        hook_secret: Option<String> = None, Maybe(Secret);
+        /// Time one call may take; without an answer nobody is let in.
+        hook_timeout: Duration = secs(3), Span(millis(10), secs(MINUTE));
+        /// Calls at the same time.
+        hook_concurrency: usize = 16, Count(1, 1024);
+        /// Logins that may wait for a call; the next are refused with "server busy".
+        hook_queue: usize = 256, Count(0, 100_000);
+        /// Time for which an answer counts for the same login; 0s = every login is asked about.
+        hook_cache: Duration = secs(MINUTE), Span(millis(0), secs(DAY));
+        /// Answers that are kept for that time, under a keyed hash; the oldest go first.
+        hook_cache_entries: usize = 10_000, Count(1, 10_000_000);
     }
 
     /// Certificates of this server and of its clients; read again on SIGHUP.
@@ -329,6 +393,19 @@ pub enum Engine {
     Memory,
 }
 
+/// A way to say who one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginMethod {
+    /// A client certificate that names the user.
+    Certificate,
+    /// A token that the application signed, as the password.
+    Token,
+    /// The password of an account.
+    Users,
+    /// The application is asked.
+    Hook,
+}
+
 /// Whether clients show a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
@@ -383,6 +460,22 @@ impl Choices for Engine {
         &[("fjall", Engine::Fjall), ("sled", Engine::Sled), ("memory", Engine::Memory)];
 }
 
+impl Choices for LoginMethod {
+    const ALL: &[(&str, LoginMethod)] = &[
+        ("certificate", LoginMethod::Certificate),
+        ("token", LoginMethod::Token),
+        ("users", LoginMethod::Users),
+        ("hook", LoginMethod::Hook),
+    ];
+}
+
+impl LoginMethod {
+    /// Its name in the settings.
+    pub fn name(self) -> &'static str {
+        LoginMethod::ALL.iter().find(|(_, method)| *method == self).map_or("", |(name, _)| name)
+    }
+}
+
 impl Choices for ClientAuth {
     const ALL: &[(&str, ClientAuth)] =
         &[("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
@@ -409,6 +502,33 @@ impl Login {
     /// PBKDF2 rounds with which passwords are stored for SCRAM; nothing if they are not.
     pub fn scram_rounds(&self) -> Option<u32> {
         self.scram.then_some(self.scram_iterations)
+    }
+
+    /// Whether there are keys for tokens.
+    pub fn takes_tokens(&self) -> bool {
+        self.token_secret_file.is_some() || !self.token_keys.is_empty() || self.token_jwks.is_some()
+    }
+
+    /// Whether somebody can prove to be a user without a certificate.
+    pub fn takes_credentials(&self) -> bool {
+        self.users || self.takes_tokens() || self.hook.is_some()
+    }
+
+    pub(crate) fn is_set_up(&self, method: LoginMethod, tls: &Tls) -> bool {
+        match method {
+            LoginMethod::Certificate => tls.client_user != ClientUser::Off,
+            LoginMethod::Token => self.takes_tokens(),
+            LoginMethod::Users => self.users,
+            LoginMethod::Hook => self.hook.is_some(),
+        }
+    }
+
+    /// The methods that are set up, in the order in which they are asked.
+    pub fn methods(&self, tls: &Tls) -> Vec<LoginMethod> {
+        let usual = || LoginMethod::ALL.iter().map(|(_, method)| *method).collect();
+        let mut methods: Vec<LoginMethod> = self.order.clone().unwrap_or_else(usual);
+        methods.retain(|method| self.is_set_up(*method, tls));
+        methods
     }
 }
 

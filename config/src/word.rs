@@ -96,6 +96,11 @@ pub(crate) fn check_user(text: &str) -> bool {
     (1..=64).contains(&text.len()) && !text.starts_with('$') && !text.contains(bad)
 }
 
+/// The name of a claim of a token, or what has to stand in one: printable, not empty.
+pub(crate) fn check_claim(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 1024 && !text.contains(char::is_control)
+}
+
 /// A filter of `tracing`, less the form that bites: a bare word must be a level, or a mistyped level would be
 /// taken for the name of a module and silence everything else.
 pub(crate) fn check_log_filter(text: &str) -> bool {

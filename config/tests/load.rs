@@ -157,7 +157,7 @@ fn all_mistakes_are_reported_at_once_with_their_places() {
             "hubbub.toml:12: store.cache_bytes: got a number with a point; expected a size from 1MiB to 1TiB",
             "hubbub.toml:13: store.file: no such setting; did you mean acl.file?",
             r#"hubbub.toml:15: listen.mqtt: got "localhost:1883"; expected a list, each an address and port such as "127.0.0.1:1883" or "[::1]:1883""#,
-            "hubbub.toml:16: listen.http: 0.0.0.0:80 is not on loopback; metrics and health are for this machine",
+            "hubbub.toml:16: listen.http: 0.0.0.0:80 is not on loopback; without listen.http_token metrics and accounts are for this machine",
             r#"environment HUBBUB_NOTIFY_ACK_TIMEOUT: notify.ack_timeout: "15" has no unit (ms, s, min, h, d); expected a time from 100ms to 1d"#,
             "environment HUBBUB_NOTIFY_ACK_TIMOUT: no such setting; did you mean HUBBUB_NOTIFY_ACK_TIMEOUT?",
             "command line: login.def: no such setting; did you mean login.dev?",

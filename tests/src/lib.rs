@@ -14,12 +14,15 @@
 //! | [`certificates`] | authorities, and certificates made on the spot |
 //! | [`person`] | somebody who chats, in sentences |
 //! | [`webhook`] | the application's own server, which the hub calls for people who are away |
+//! | [`app`] | the application's own server, which the hub asks for keys and who may come in |
+//! | [`token`] | tokens, and who signs them |
 //! | [`fuzz`] | what cargo-fuzz feeds, as functions that ordinary tests replay |
 //! | [`tool`] | programs that we did not write, with a time limit |
 
 // A test that cannot go on says why and stops; there is nobody to hand an error to.
 #![allow(clippy::unwrap_used)]
 
+pub mod app;
 pub mod binary;
 pub mod certificates;
 pub mod client;
@@ -29,16 +32,19 @@ pub mod hub;
 pub mod person;
 pub mod raw;
 pub mod scram;
+pub mod token;
 pub mod tool;
 pub mod way;
 pub mod webhook;
 pub mod wire;
 
+pub use app::App;
 pub use certificates::{Authority, Trust};
 pub use client::{Client, Receipt};
 pub use hub::{Hub, Settings};
 pub use person::{Message, Person, message};
 pub use raw::RawClient;
+pub use token::Signer;
 pub use way::Way;
 pub use webhook::WebhookSink;
 pub use wire::{Connect, Packet, Props, Publish, Version, Will};

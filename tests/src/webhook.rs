@@ -101,7 +101,7 @@ fn serve(listener: &TcpListener, calls: &Sender<Http>, planned: &Mutex<VecDeque<
     }
 }
 
-fn sign(timestamp: &str, body: &[u8]) -> String {
+pub(crate) fn sign(timestamp: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(WebhookSink::SECRET.as_bytes()).unwrap();
     mac.update(timestamp.as_bytes());
     mac.update(b".");

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use argon2::password_hash::PasswordHash;
 use hubbub_broker::lane;
 use hubbub_broker::message::Message;
 use hubbub_broker::share::Share;
@@ -16,6 +15,7 @@ use crate::notify::Pending;
 use crate::queue::{QueuedHead, SessionRecord, SubscriptionRecord};
 use crate::scram::Verifier;
 use crate::store::keys::Key;
+use crate::users;
 use crate::wills::WillHead;
 
 /// Any that MQTT can carry: the limits of today are no measure for what was stored yesterday.
@@ -64,10 +64,7 @@ pub(super) fn read(key: &Key, value: &[u8]) -> Result<Said, &'static str> {
         'p' => nothing(std::str::from_utf8(value).ok(), "the client id cannot be read"),
         'q' => framed::<QueuedHead>(value, "the queue entry is not one message"),
         's' => nothing(record::<SessionRecord>(value), "the session cannot be read"),
-        'u' => {
-            let hash = std::str::from_utf8(value).ok().and_then(|text| PasswordHash::new(text).ok());
-            nothing(hash, "the password hash cannot be read")
-        }
+        'u' => nothing(users::is_hash(value).then_some(()), "the password hash cannot be read"),
         'v' => nothing(record::<Verifier>(value), "what SCRAM has to know cannot be read"),
         _ => Ok(Said::Nothing),
     }

@@ -67,7 +67,7 @@ impl Call {
 }
 
 /// `v1=` and the hexadecimal HMAC-SHA256 of `{timestamp}.{body}`: the receiver can check who calls, and when.
-pub(super) fn signature(secret: &str, timestamp: &str, body: &str) -> String {
+pub(crate) fn signature(secret: &str, timestamp: &str, body: &str) -> String {
     // An HMAC takes keys of every length, so there is always one.
     let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())
         .ok()

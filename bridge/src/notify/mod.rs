@@ -14,6 +14,9 @@ pub use call::{CALL_MAX, Call};
 pub use outbox::{Outbox, Retry, Verdict};
 pub use webhook::{Outcome, Sent, Webhook};
 
+pub(crate) use call::signature;
+pub(crate) use webhook::agent;
+
 /// The value of an outbox entry; user and inbox position are in its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {

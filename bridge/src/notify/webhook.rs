@@ -143,11 +143,12 @@ impl Worker {
     }
 }
 
-fn agent(timeout: Duration) -> Agent {
+/// For calls to the application's own server, each of which may take so long in all.
+pub(crate) fn agent(timeout: Duration) -> Agent {
     Agent::config_builder()
         .timeout_global(Some(timeout))
         .http_status_as_error(false)
-        // A signed call goes to the address in the settings and nowhere else: neither to where an answer points, nor
+        // A call goes to the address in the settings and nowhere else: neither to where an answer points, nor
         // through what happens to stand in the environment.
         .max_redirects(0)
         .max_redirects_will_error(false)

@@ -10,7 +10,7 @@ use hubbub_broker::policy::{Answer, Exchange, LoginRefusal, LoginRequest, Step};
 
 use super::message::{ClientFinal, ClientFirst};
 use super::{Scram, Verifier, random};
-use crate::policy;
+use crate::login::{Guard, Trier, identity_of};
 use crate::store::Store;
 use crate::users;
 
@@ -21,6 +21,7 @@ const NONCE_BYTES: usize = 18;
 pub(crate) struct Login {
     store: Arc<dyn Store>,
     scram: Scram,
+    guard: Arc<Guard>,
     request: LoginRequest,
     stage: Stage,
 }
@@ -44,8 +45,8 @@ struct Challenge {
 
 impl Login {
     /// A login that begins.
-    pub fn new(store: Arc<dyn Store>, scram: Scram, request: LoginRequest) -> Login {
-        Login { store, scram, request, stage: Stage::First }
+    pub fn new(store: Arc<dyn Store>, scram: Scram, guard: Arc<Guard>, request: LoginRequest) -> Login {
+        Login { store, scram, guard, request, stage: Stage::First }
     }
 
     fn next(&mut self, message: &[u8]) -> Result<Step, LoginRefusal> {
@@ -70,6 +71,7 @@ impl Login {
         if self.request.username.as_deref().is_some_and(|other| *other != *first.name) {
             return Err(LoginRefusal::NotAuthorized("the method names another user than the connection"));
         }
+        self.guard.ask(&self.trier(&first.name))?;
         let verifier = self.verifier(&first.name)?;
         let nonce = format!("{}{ours}", first.nonce);
         let answer = format!("r={nonce},s={},i={}", STANDARD.encode(verifier.salt), verifier.rounds);
@@ -82,17 +84,26 @@ impl Login {
     /// The verifier is read anew: an account that changed meanwhile has changed.
     fn finish(&self, challenge: &Challenge, message: &[u8]) -> Result<Step, LoginRefusal> {
         let last = ClientFinal::read(message).map_err(LoginRefusal::NotAuthorized)?;
+        let who = self.trier(&challenge.name);
+        // Others may have guessed since the first message.
+        self.guard.ask(&who)?;
         let verifier = self.verifier(&challenge.name)?;
         let Challenge { name, header, first, answer, nonce } = challenge;
         let said = [first.as_bytes(), b",", answer.as_bytes(), b",", last.signed.as_bytes()];
         let proven = verifier.accepts(&said, &last.proof);
         if !(proven && last.nonce == nonce && last.header == header.as_bytes()) {
+            self.guard.failed(&who, &last.proof);
             return Err(LoginRefusal::BadCredentials);
         }
+        self.guard.succeeded(&who);
         let LoginRequest { client, class, door, .. } = &self.request;
-        let identity = policy::identity(name.as_str().into(), client.clone(), class.clone(), *door);
+        let identity = identity_of(name.as_str().into(), client.clone(), class.clone(), *door);
         let data = format!("v={}", STANDARD.encode(verifier.signature(&said))).into();
         Ok(Step::Done { identity, data })
+    }
+
+    fn trier(&self, name: &str) -> Trier {
+        Trier { user: name.into(), ..Trier::of(&self.request) }
     }
 
     /// Of this user, or one that no password fits, after the same work.
@@ -143,7 +154,7 @@ mod tests {
             username: username.map(Into::into),
             password: None,
         };
-        Login::new(house.0.clone(), house.1, request)
+        Login::new(house.0.clone(), house.1, Guard::usual().into(), request)
     }
 
     fn step(login: &mut Login, message: &str) -> Result<Step, LoginRefusal> {

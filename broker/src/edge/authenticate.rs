@@ -122,7 +122,7 @@ fn goodbye(refusal: LoginRefusal) -> Goodbye {
     match refusal {
         LoginRefusal::BadCredentials => Goodbye::NotAuthenticated("bad user name or password"),
         LoginRefusal::NotAuthorized(why) => Goodbye::NotAuthenticated(why),
-        LoginRefusal::Unavailable => Goodbye::Busy,
+        LoginRefusal::Unavailable | LoginRefusal::Busy => Goodbye::Busy,
         LoginRefusal::Barred => Goodbye::Administrative,
     }
 }

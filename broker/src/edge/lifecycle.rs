@@ -281,7 +281,7 @@ impl Edge {
             durable: false,
             stored: false,
             blocked_since: None,
-            armed: [None; 4],
+            armed: [None; 5],
             after_suback: Vec::new(),
             retained: VecDeque::new(),
             in_flight: 0,
@@ -337,6 +337,9 @@ impl Edge {
         counters.connections.add(1);
         counters.connections_max.raise(counters.connections.get());
         self.set_keep_alive(slot);
+        if let Some(until) = self.slots[slot as usize].identity.until {
+            self.arm(slot, until, Timer::Login);
+        }
         self.mark_dirty(slot);
     }
 
@@ -346,7 +349,7 @@ impl Edge {
         let at = self.place(slot);
         let entry = &mut self.slots[slot as usize];
         let Some(will) = entry.session.will.clone() else { return self.forget_will(slot) };
-        let Identity { device, kind, door } = entry.identity.clone();
+        let Identity { device, kind, door, .. } = entry.identity.clone();
         let token = entry.session.next_token();
         if let Some(link) = &mut entry.link {
             link.held = Some(token);
@@ -529,7 +532,7 @@ impl Edge {
         let (device, ended_at) = (restored.device.clone(), restored.ended_at);
         let will = restored.will.take();
         let session = restored.into_session(self.shared.settings.session);
-        let mut identity = Identity { device, kind: Default::default(), door: crate::policy::Door::Mqtt };
+        let mut identity = Identity::new(device, Default::default(), crate::policy::Door::Mqtt);
         if let Some(will) = &will {
             (identity.kind, identity.door) = (will.kind.clone(), will.door);
         }
@@ -580,10 +583,13 @@ impl Edge {
             Timer::SlowReader => return self.check_slow_reader(slot, now),
             Timer::Will => entry.will_due,
             Timer::Expiry => entry.ends_at,
+            // Of the connection that there is, which may have come with another login.
+            Timer::Login => entry.identity.until.filter(|_| entry.link.is_some()),
         };
         match due {
             Some(due) if due > now => self.arm(slot, due, timer),
             Some(_) if timer == Timer::Will => self.fire_will(slot),
+            Some(_) if timer == Timer::Login => self.end(slot, Goodbye::LoginOver),
             Some(_) => {
                 self.shared.counters.sessions_expired_total.add(1);
                 self.remove(slot);
@@ -683,6 +689,7 @@ fn ending(goodbye: Goodbye) -> Ending {
         Goodbye::ShuttingDown
         | Goodbye::UseAnotherServer
         | Goodbye::StoreFailed
+        | Goodbye::LoginOver
         | Goodbye::Busy
         | Goodbye::Internal => Ending::Lost,
         Goodbye::LoggedInElsewhere

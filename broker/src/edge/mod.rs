@@ -136,7 +136,7 @@ struct Slot {
     /// Whether the bridge keeps something for it.
     stored: bool,
     /// When a timer of each kind is due, so that there is one of each kind however often the client reconnects.
-    armed: [Option<Millis>; 4],
+    armed: [Option<Millis>; 5],
     /// Retained messages that follow a SUBACK which waits for the disk.
     after_suback: Vec<(u64, Vec<ForSubscriber>)>,
     /// Retained messages that follow as the out buffer is drained, however many there are.
@@ -174,6 +174,7 @@ enum Timer {
     Will,
     Expiry,
     SlowReader,
+    Login,
 }
 
 /// Frames that leave at the end of the turn.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use hubbub_bridge::policy::House;
 use hubbub_bridge::store::Store;
-use hubbub_bridge::users;
+use hubbub_bridge::users::{self, UserError};
 use hubbub_broker::audit::{Action, Entry};
 use hubbub_broker::clock::Clock;
 use hubbub_broker::edge::Dismissal;
@@ -58,11 +58,14 @@ fn random() -> u128 {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Change {
-    op: String,
-    name: String,
-    password: Option<String>,
+#[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
+enum Change {
+    Add { name: String, password: String },
+    Passwd { name: String, password: String },
+    Remove { name: String },
+    RevokeTokens { name: String },
+    Unlock { name: String },
+    Import { file: String },
 }
 
 /// The names of all users.
@@ -73,30 +76,58 @@ pub fn list(store: &dyn Store) -> (StatusCode, Value) {
     }
 }
 
-/// Adds, changes or removes an account; gives back who has to go then. Hashing is slow: not for a thread that serves others.
-pub fn change(store: &dyn Store, house: &House, body: &[u8]) -> (StatusCode, Value, Option<Dismissal>) {
+/// Adds, changes, removes, unlocks or imports accounts; gives back who has to go then. Hashing is slow: not for a thread that
+/// serves others.
+pub fn change(house: &House, body: &[u8]) -> (StatusCode, Value, Option<Dismissal>) {
     let change: Change = match serde_json::from_slice(body) {
         Ok(change) => change,
         Err(error) => return (StatusCode::BAD_REQUEST, json!({ "error": error.to_string() }), None),
     };
-    let now = Clock::start().now();
-    let done = match (change.op.as_str(), change.password) {
-        ("add", Some(password)) => users::add(store, &change.name, password, house.scram_rounds()),
-        ("passwd", Some(password)) => users::passwd(store, &change.name, password, house.scram_rounds()),
-        ("remove", None) => users::remove(store, &change.name, now),
-        ("revoke-tokens", None) => users::revoke_tokens(store, &change.name, now),
-        _ => {
-            let error = "op is add or passwd, with a password, or remove or revoke-tokens";
-            return (StatusCode::BAD_REQUEST, json!({ "error": error }), None);
-        }
-    };
-    match done {
-        Ok(()) => {
-            house.account_changed(&change.name);
-            let (user, reason) = (Some(&*change.name), Some(&*change.op));
-            Entry { user, reason, ..Entry::of(Action::Account) }.write();
-            (StatusCode::OK, json!({ "ok": true }), rights::dismissal(&change.op, &change.name))
-        }
+    match carry_out(house, change) {
+        Ok((done, dismissal)) => (StatusCode::OK, done, dismissal),
         Err(error) => (StatusCode::CONFLICT, json!({ "error": error.to_string() }), None),
     }
+}
+
+fn carry_out(house: &House, change: Change) -> Result<(Value, Option<Dismissal>), UserError> {
+    let login = house.logins();
+    let (scram, now) = (login.scram_rounds(), Clock::start().now());
+    let (op, name) = match change {
+        Change::Add { name, password } => {
+            login.change_accounts(|store| users::add(store, &name, password, scram))?;
+            ("add", name)
+        }
+        Change::Passwd { name, password } => {
+            login.change_accounts(|store| users::passwd(store, &name, password, scram))?;
+            // What was guessed before is of no use any more.
+            login.unlock(&name);
+            ("passwd", name)
+        }
+        Change::Remove { name } => {
+            login.change_accounts(|store| users::remove(store, &name, now))?;
+            ("remove", name)
+        }
+        Change::RevokeTokens { name } => {
+            login.change_accounts(|store| users::revoke_tokens(store, &name, now))?;
+            ("revoke-tokens", name)
+        }
+        Change::Unlock { name } => {
+            let unlocked = login.unlock(&name);
+            told(Some(&name), "unlock");
+            return Ok((json!({ "ok": true, "unlocked": unlocked }), None));
+        }
+        Change::Import { file } => {
+            let count = login.change_accounts(|store| users::import(store, file.as_bytes()))?;
+            told(None, "import");
+            return Ok((json!({ "ok": true, "imported": count }), None));
+        }
+    };
+    house.account_changed(&name);
+    told(Some(&name), op);
+    Ok((json!({ "ok": true }), rights::dismissal(op, &name)))
+}
+
+/// For the audit log: what was done to whose account.
+fn told(user: Option<&str>, op: &str) {
+    Entry { user, reason: Some(op), ..Entry::of(Action::Account) }.write();
 }

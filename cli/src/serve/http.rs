@@ -33,8 +33,8 @@ use super::{admin, devices, health, records};
 /// Short, or a stream.
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-/// Bytes of a request.
-const MAX_BODY: usize = 16 * 1024;
+/// Bytes of a request from an administrator: some 30,000 accounts to be imported.
+const MAX_BODY: usize = 4 * 1024 * 1024;
 
 /// How long a client may take for the head of its request.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
@@ -161,7 +161,7 @@ async fn healthz(site: &Site) -> Answer {
     let Ok(_room) = site.checks.acquire().await else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "not ok: stopping\n".to_owned());
     };
-    let (user, password) = site.house.canary();
+    let (user, password) = site.house.logins().canary();
     match health::round_trip(address, &site.proxies, &user, &password).await {
         Ok(took) => text(StatusCode::OK, "text/plain", format!("ok, round trip {} µs\n", took.as_micros())),
         Err(why) => {
@@ -180,7 +180,7 @@ async fn administer(request: Request<Incoming>, guest: &Guest, site: Arc<Site>) 
         Method::POST => {
             let Some(body) = body_of(request).await else { return too_long() };
             let edges = site.edges.clone();
-            let work = tokio::task::spawn_blocking(move || admin::change(&*site.store, &site.house, &body));
+            let work = tokio::task::spawn_blocking(move || admin::change(&site.house, &body));
             let failed = (StatusCode::INTERNAL_SERVER_ERROR, json!({ "error": "it failed" }), None);
             let (status, answer, dismissal) = work.await.unwrap_or(failed);
             if let Some(dismissal) = dismissal {

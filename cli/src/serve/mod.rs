@@ -18,6 +18,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use hubbub_bridge::bridge::{Bridge, BridgeError, Opened};
+use hubbub_bridge::login::LoginError;
 use hubbub_bridge::policy::House;
 use hubbub_bridge::store;
 use hubbub_broker::audit;
@@ -291,7 +292,10 @@ fn event_of(error: &BridgeError) -> Event {
 }
 
 fn start_failure(error: &BridgeError) -> Failure {
-    let exit = if matches!(error, BridgeError::Acl { .. }) { Exit::Configuration } else { Exit::Failed };
+    let exit = match error {
+        BridgeError::Acl { .. } | BridgeError::Login(LoginError::Keys(_)) => Exit::Configuration,
+        _ => Exit::Failed,
+    };
     Failure::new(exit, error.to_string())
 }
 

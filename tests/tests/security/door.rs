@@ -13,7 +13,7 @@ const NOT_AUTHORIZED: u8 = 0x87;
 /// What sysexits.h calls a configuration error.
 const EX_CONFIG: Option<i32> = Some(78);
 
-/// Guards: `House::check` asks `check_id` for user names and looks at client ids of the demo door (bridge/policy.rs);
+/// Guards: `Login::without_methods` and `Login::ask` ask `check_id` for user names and look at client ids of the demo door (bridge login/mod.rs);
 /// `Rule::filter_for` grants nothing to ids that are more than one level (bridge/acl.rs).
 #[test]
 fn t09_names_that_are_wildcards_or_levels_are_refused_and_open_no_pattern() {
@@ -77,8 +77,8 @@ fn t15_a_client_id_of_another_user_is_refused_and_its_queue_is_untouched() {
 }
 
 /// Guards: `House::acl` and `Acl::allows` deny what no rule grants (bridge/policy.rs, bridge/acl.rs); `Acl::parse` gives no
-/// rules for a text with a mistake; `read_acl` refuses a file that cannot be read (bridge/bridge.rs); `users::verify` lets
-/// nobody in whose account cannot be read, which its own tests show.
+/// rules for a text with a mistake; `read_acl` refuses a file that cannot be read (bridge/bridge.rs); nobody comes in whose
+/// account cannot be read, which the tests of bridge login show.
 #[test]
 fn t30_a_configuration_that_is_empty_or_broken_opens_nothing() {
     for rules in ["", "# nothing but words\n", "user alice\n", "user bob\ntopic readwrite #\n"] {
@@ -154,7 +154,7 @@ fn t31_nothing_listens_beyond_loopback_without_a_decision_about_the_login() {
     assert!(addresses.iter().all(|address| address.starts_with("127.0.0.1:")), "{addresses:?}");
 }
 
-/// Guards: there is no account before somebody makes one (`House::check`, bridge/policy.rs), the password of the health check
+/// Guards: there is no account before somebody makes one (`Login::ask`, bridge login/mod.rs), the password of the health check
 /// is new at each start; `administer` asks for the token (cli serve/http.rs), and its file is its owner's (serve/admin.rs).
 #[test]
 fn t40_no_password_is_there_by_default_and_no_page_gives_anything_away() {

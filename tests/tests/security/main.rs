@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`bytes`] | T1 memory before the login; T2 what clients may not say; T3 lengths and cuts; T4 leaks on malformed packets; T6 deep topics, thousands of properties; T7 strings |
 //! | [`door`] | T9 names in patterns; T15 client ids of others; T30 configuration that fails open; T31 open by accident; T40 default passwords, open pages |
+//! | [`login`] | T30 back ends of the login that are down; T39 hashing as a weapon, guessing |
 //! | [`websocket`] | T21 inflated and huge frames, foreign pages |
 //! | [`handshakes`] | T18 silent peers; T19 slow logins; T32 forwarded addresses |
 //! | [`storms`] | T16 storms of take-overs |
@@ -20,8 +21,6 @@
 //! | [`process`] | T17 hash collisions; T38 keep-alive and dead peers |
 //!
 //! | [`secrets`], [`pages`], [`crowds`] | no rows of their own: secrets stay secret; who sees which page; thousands who are silent, and readers who do not read, measured |
-//!
-//! Not here yet: T39 hashing as a weapon.
 
 // Only functions with #[test] count as tests for that lint; their helpers may stop a test as well.
 #![allow(clippy::unwrap_used)]
@@ -32,6 +31,7 @@ mod disk;
 mod door;
 mod flow;
 mod handshakes;
+mod login;
 mod messages;
 mod moments;
 mod pages;
