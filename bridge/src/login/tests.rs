@@ -149,6 +149,7 @@ async fn the_bare_door_lets_in_only_what_can_be_a_topic_and_as_nobody_else() {
         door: Door::BareClientId,
         peer: ([127, 0, 0, 1], 1).into(),
         client: client.into(),
+        class: None,
         certificate: None,
         username: Some("alice".into()),
         password: None,
