@@ -448,7 +448,7 @@ mod tests {
         import(&store, format!("alice:{}", FOREIGN[0]).as_bytes()).unwrap();
         passwd(&store, "alice", "looking glass", None).unwrap();
         renew(&store, "alice", FOREIGN[0].as_bytes(), b"wonderland", None).unwrap();
-        remove(&store, "alice", 0).unwrap();
+        remove(&store, "alice", 7).unwrap();
         renew(&store, "alice", FOREIGN[0].as_bytes(), b"wonderland", None).unwrap();
         assert!(!exists(&store, "alice").unwrap());
     }

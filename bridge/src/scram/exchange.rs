@@ -236,6 +236,26 @@ mod tests {
     }
 
     #[test]
+    fn guesses_are_counted_also_by_this_method_and_for_those_who_do_not_exist() {
+        for name in ["alice", "nobody"] {
+            let (store, scram) = house(&[("alice", "wonderland")]);
+            let guard = Arc::new(Guard::usual());
+            let comes = |password: &str| {
+                let request = login(&(store.clone(), scram), None).request;
+                let mut login = Login::new(store.clone(), scram, guard.clone(), request);
+                let bare = format!("n={name},r=abc");
+                let Ok(Step::Continue(answer)) = step(&mut login, &format!("n,,{bare}")) else { return None };
+                let answer = String::from_utf8(answer.to_vec()).unwrap();
+                Some(step(&mut login, &last(&bare, &answer, password)).is_ok())
+            };
+            for guess in ["one", "two", "three"] {
+                assert_eq!(comes(guess), Some(false), "{name}");
+            }
+            assert_eq!(comes("wonderland"), None, "{name}: not asked for a proof any more");
+        }
+    }
+
+    #[test]
     fn what_was_tampered_with_proves_nothing() {
         let house = house(&[("alice", "wonderland")]);
         let tampers: [fn(&str) -> String; 4] = [

@@ -56,7 +56,8 @@ fn t39_a_flood_of_logins_is_refused_early_and_costs_the_memory_of_those_at_work(
     assert_eq!(code(&Way::tcp(hub.mqtt()), guess("alice", "phone", "correct horse")), None);
 }
 
-/// Guards: `Guard::ask` before and `Guard::failed` after each look at a password (bridge login/accounts.rs, scram/exchange.rs);
+/// Guards: `Guard::ask` before and `Guard::failed` after each look at a password (bridge login/accounts.rs; that SCRAM does
+/// the same its own tests show);
 /// `users::check` hashes for names that do not exist, which its own tests show.
 #[test]
 fn t39_guessing_ends_after_a_few_times_and_tells_nothing_about_who_exists() {

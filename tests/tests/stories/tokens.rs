@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use hubbub_tests::client::Refused;
 use hubbub_tests::hub::new_folder;
 use hubbub_tests::token::in_time;
-use hubbub_tests::tool::{eventually, run};
+use hubbub_tests::tool::{eventually, run, succeeds};
 use hubbub_tests::wire::VERSIONS;
 use hubbub_tests::{App, Client, Connect, Hub, Publish, Settings, Signer, Version};
 
@@ -238,6 +238,22 @@ fn keys_at_a_url_change_and_the_last_good_ones_count_while_it_fails() {
         });
         assert!(comes(&two) && !comes(&one));
     }
+}
+
+#[test]
+fn tokens_that_were_revoked_count_no_longer_and_one_made_after_that_does() {
+    let folder = new_folder();
+    let signer = Signer::hs256();
+    let hub = believing(&[&signer], folder.path()).start();
+    let made = |at: Value| with(Version::V5, "alice", &signer.says(claims("alice", json!({ "iat": at }))));
+    let mut alice = hub.client(made(json!(in_time(Duration::ZERO) - 5)));
+    succeeds(&mut hub.command(&["user", "revoke-tokens", "alice"]));
+    assert!(alice.is_closed().is_some());
+    let revoked = "the tokens of this user were revoked".to_owned();
+    for iat in [json!(in_time(Duration::ZERO) - 5), json!(null)] {
+        assert_eq!(refusal(&hub, made(iat)), (NOT_AUTHORIZED, Some(revoked.clone())));
+    }
+    hub.client(made(json!(in_time(Duration::from_secs(2))))).leaves();
 }
 
 #[test]
