@@ -100,11 +100,11 @@ fn configure(args: ServeArgs) -> anyhow::Result<Config> {
 }
 
 fn log(config: &Config) -> anyhow::Result<()> {
-    // What router and engines say about their own business is of no use to an operator, unless asked for; what is in the
-    // frames of a WebSocket is nobody's business; what concerns the rights of people is written always.
-    let (engines, level, audit) = (store::LOG, &config.log.level, audit::TARGET);
-    let [router, frames] = [spine::LOG_TARGET, websocket::LOG_TARGET];
-    let directives = format!("{engines},{level},{router}=off,{frames}=off,{audit}=info");
+    // What engines say about their own business is of no use to an operator, unless asked for; what concerns the rights of
+    // people is written always.
+    let (engines, level, audit) = (store::LOG, heard(&config.log.level), audit::TARGET);
+    let silent: String = SILENT.iter().map(|target| format!(",{target}=off")).collect();
+    let directives = format!("{engines},{level}{silent},{audit}=info");
     let filter = EnvFilter::try_new(directives).context("log.level")?;
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
@@ -113,6 +113,16 @@ fn log(config: &Config) -> anyhow::Result<()> {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
     }
     Ok(())
+}
+
+/// Who says nothing, whatever is asked for: the router speaks of its own business, and the library for WebSocket of what is in
+/// frames, passwords included.
+const SILENT: [&str; 2] = [spine::LOG_TARGET, websocket::LOG_TARGET];
+
+/// Without directives for parts of those who say nothing, which would count more than one for the whole.
+fn heard(level: &str) -> String {
+    let is_heard = |directive: &&str| !SILENT.iter().any(|target| directive.trim().starts_with(target));
+    level.split(',').filter(is_heard).collect::<Vec<_>>().join(",")
 }
 
 /// The server and what is needed to stop it.

@@ -18,8 +18,7 @@ const BODY: &str = "body-of-a-message-4715";
 /// At level trace, with errors everywhere: each secret, also as base64 and as the bytes of a debug print.
 ///
 /// Guards: no log line and no error has the packet, the configuration or the request in it; the kind `Secret`
-/// (config/src/word.rs); libraries that print what they read are silent (`websocket::LOG_TARGET` and `spine::LOG_TARGET` in `log`, cli
-/// serve/mod.rs).
+/// (config/src/word.rs); libraries that print what they read are silent (`SILENT` in cli serve/mod.rs).
 #[test]
 fn secrets_are_in_nothing_that_comes_out() {
     let authority = Authority::new();
@@ -28,7 +27,7 @@ fn secrets_are_in_nothing_that_comes_out() {
     let url = webhook.url().replace("http://", &format!("http://me:{URL}@"));
     let settings = Settings::with_login()
         .with_tls(&[&pair])
-        .set("log.level", "trace")
+        .set("log.level", "trace,tungstenite::protocol=trace,rumqttd::router=trace")
         .set("login.scram", "true")
         .set("login.scram_iterations", "4096")
         .set("listen.http_token", HTTP)
