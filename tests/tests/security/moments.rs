@@ -76,7 +76,7 @@ impl World {
         let device = |number: usize| Device {
             user: number % USERS,
             version: VERSIONS[number % VERSIONS.len()],
-            kept: number % 3 > 0,
+            kept: !number.is_multiple_of(3),
             client: None,
             wanted: Vec::new(),
             unacknowledged: Vec::new(),
@@ -160,7 +160,9 @@ impl World {
         let device = &mut self.devices[which];
         if !client.session_present {
             // As wide as can be: then only the rights decide.
-            ["#", "$share/g/s/#"].iter().for_each(|filter| drop(client.try_subscribe(filter, 1)));
+            for filter in ["#", "$share/g/s/#"] {
+                client.try_subscribe(filter, 1);
+            }
             device.wanted = vec!["#".into()];
         }
         (device.client, device.is_back) = (Some(client), device.kept);
