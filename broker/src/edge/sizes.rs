@@ -22,7 +22,7 @@ fn an_idle_connection_costs_little() {
         ("a subscription of a session", size_of::<Subscription>(), 80),
         ("a subscription of an edge", size_of::<(u32, Subscriber)>(), 24),
         ("a subscription of the routing table", size_of::<(Want, u32)>(), 24),
-        ("the task that reads", future(super::run::read), 64),
+        ("the task that reads", future(super::run::read), 96),
     ] {
         assert!(bytes <= most, "{what}: {bytes} bytes are more than {most}");
     }
