@@ -19,7 +19,7 @@ fn a_crowd_that_is_silent_is_gone_after_the_deadline_and_leaves_nothing() {
 #[test]
 #[ignore = "long: just crowds"]
 fn ten_thousand_who_are_silent() {
-    let usual = silent_crowd(10_000, 2000, "30s");
+    let usual = silent_crowd(10_000, 2000, "12s");
     assert!(usual.during <= 2 * usual.before, "p99 of a login: {usual:?}");
 }
 
@@ -49,7 +49,9 @@ fn a_reader_who_stops_reading_costs_no_more_than_its_cap() {
 fn a_gigabyte_for_a_reader_who_does_not_read() {
     for (qos, kept) in [(0, false), (0, true), (1, false), (1, true)] {
         let cost = stalled_reader(&Settings::dev(), qos, kept, 1024 * MIB);
-        assert!(cost.grown < 64 * MIB, "QoS {qos}, kept {kept}: {cost:?}");
+        // What is stored for a kept session passes through the cache and the tables of the store.
+        let most = if kept && qos > 0 { 160 * MIB } else { 64 * MIB };
+        assert!(cost.grown < most, "QoS {qos}, kept {kept}: {cost:?}");
     }
 }
 
