@@ -216,26 +216,19 @@ impl Login {
 
     /// Those for whom no method counts: at the demo door, the health check, and everybody where names are believed.
     fn without_methods(&self, request: &LoginRequest) -> Result<Option<ByteString>, LoginRefusal> {
-        let LoginRequest { door, client, certificate, username, .. } = request;
-        match username {
-            // The client id is a topic here, so it has to be one level that stands for itself. Nobody else can be
-            // called like this user, because of the ~.
-            _ if *door == Door::BareClientId => {
-                match client.contains(['/', '+', '#']) || client.starts_with('$') {
-                    true => Err(LoginRefusal::NotAuthorized("the client id cannot be a topic")),
-                    false => Ok(Some(format!("~bare:{client}").into())),
-                }
-            }
-            _ if self.dev && certificate.is_some() => {
-                certificate::bearer(certificate.as_ref().unwrap_or(client), username.as_ref()).map(Some)
-            }
-            Some(name) if **name == *CANARY && certificate.is_none() => {
-                let right = request.peer.ip().is_loopback()
-                    && request.password.as_deref() == Some(self.canary.as_bytes());
+        if request.door == Door::BareClientId {
+            return at_the_demo_door(&request.client).map(Some);
+        }
+        match (&request.certificate, &request.username) {
+            (Some(named), username) if self.dev => certificate::bearer(named, username.as_ref()).map(Some),
+            (Some(_), _) => Ok(None),
+            (None, Some(name)) if **name == *CANARY => {
+                let shown = request.password.as_deref() == Some(self.canary.as_bytes());
+                let right = shown && request.peer.ip().is_loopback();
                 if right { Ok(Some(name.clone())) } else { Err(LoginRefusal::BadCredentials) }
             }
-            None if self.dev => Ok(Some(ByteString::from_static(ANONYMOUS))),
-            Some(name) if self.dev => match check_id(name) {
+            (None, None) if self.dev => Ok(Some(ByteString::from_static(ANONYMOUS))),
+            (None, Some(name)) if self.dev => match check_id(name) {
                 Ok(()) => Ok(Some(name.clone())),
                 Err(_) => Err(LoginRefusal::BadCredentials),
             },
@@ -264,6 +257,15 @@ impl Login {
         }
         Err(LoginRefusal::BadCredentials)
     }
+}
+
+/// The client id is a topic there, so it has to be one level that stands for itself. Nobody else can be called like this user,
+/// because of the ~.
+fn at_the_demo_door(client: &str) -> Result<ByteString, LoginRefusal> {
+    if client.contains(['/', '+', '#']) || client.starts_with('$') {
+        return Err(LoginRefusal::NotAuthorized("the client id cannot be a topic"));
+    }
+    Ok(format!("~bare:{client}").into())
 }
 
 /// Of a user who was checked by a password.
