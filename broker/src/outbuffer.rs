@@ -16,7 +16,9 @@ pub const SLICES: usize = 16;
 /// Bytes that wait to be written to one client: copied packets, and shared payloads between them.
 #[derive(Debug, Default)]
 pub struct OutBuffer {
-    sealed: VecDeque<Bytes>,
+    /// Only where there were large payloads.
+    #[expect(clippy::box_collection, reason = "an idle connection has none, and pays one pointer for it")]
+    sealed: Option<Box<VecDeque<Bytes>>>,
     sealed_len: usize,
     tail: BytesMut,
     sent: Sent,
@@ -58,8 +60,7 @@ impl OutBuffer {
             return self.tail.extend_from_slice(payload);
         }
         self.seal();
-        self.sealed_len += payload.len();
-        self.sealed.push_back(payload.clone());
+        self.put_sealed(payload.clone());
     }
 
     /// Bytes that wait.
@@ -74,12 +75,17 @@ impl OutBuffer {
 
     /// Everything that waits, if it is one segment.
     pub fn only_slice(&self) -> Option<&[u8]> {
-        self.sealed.is_empty().then_some(&self.tail[..])
+        (self.sealed_len == 0).then_some(&self.tail[..])
     }
 
     /// The segments in front, for one vectored write; gives back how many there are.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
-        let parts = self.sealed.iter().map(|part| &part[..]).chain(std::iter::once(&self.tail[..]));
+        let parts = self
+            .sealed
+            .iter()
+            .flat_map(|sealed| sealed.iter())
+            .map(|part| &part[..])
+            .chain(std::iter::once(&self.tail[..]));
         let mut count = 0;
         for (slice, part) in slices.iter_mut().zip(parts.filter(|part| !part.is_empty())) {
             *slice = IoSlice::new(part);
@@ -91,7 +97,9 @@ impl OutBuffer {
     /// Takes away what was written.
     pub fn advance(&mut self, mut written: usize) {
         self.sent.bytes += written;
-        while let Some(front) = self.sealed.front_mut() {
+        while let Some(sealed) = &mut self.sealed
+            && let Some(front) = sealed.front_mut()
+        {
             let step = written.min(front.len());
             front.advance(step);
             written -= step;
@@ -99,18 +107,22 @@ impl OutBuffer {
             if !front.is_empty() {
                 return;
             }
-            self.sealed.pop_front();
+            sealed.pop_front();
         }
         self.tail.advance(written);
     }
 
     /// Takes everything out, as one piece.
     pub fn take(&mut self) -> Bytes {
-        if self.sealed.is_empty() {
+        if self.sealed_len == 0 {
             return self.tail.split().freeze();
         }
         let mut all = BytesMut::with_capacity(self.len());
-        self.sealed.drain(..).for_each(|part| all.extend_from_slice(&part));
+        self.sealed
+            .take()
+            .into_iter()
+            .flat_map(|sealed| *sealed)
+            .for_each(|part| all.extend_from_slice(&part));
         self.sealed_len = 0;
         all.extend_from_slice(&self.tail.split());
         all.freeze()
@@ -125,9 +137,14 @@ impl OutBuffer {
 
     fn seal(&mut self) {
         if !self.tail.is_empty() {
-            self.sealed_len += self.tail.len();
-            self.sealed.push_back(self.tail.split().freeze());
+            let tail = self.tail.split().freeze();
+            self.put_sealed(tail);
         }
+    }
+
+    fn put_sealed(&mut self, part: Bytes) {
+        self.sealed_len += part.len();
+        self.sealed.get_or_insert_default().push_back(part);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The configuration in the form in which the broker uses it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hubbub_config::Config;
@@ -66,7 +67,7 @@ pub struct Settings {
     /// Bytes that an edge may have on the way to the bridge before it stops reading.
     pub credit_bytes: u64,
     /// Sizes of a session.
-    pub session: SessionLimits,
+    pub session: Arc<SessionLimits>,
     /// How much may be retained.
     pub retained: RetainedLimits,
     /// The spine.
@@ -122,7 +123,7 @@ impl Settings {
             say_why: config.acl.say_why,
             // All edges share one lane to the bridge.
             credit_bytes: (config.spine.credit_bytes / usize::from(edges)).max(limits.packet_bytes) as u64,
-            session: session_limits(config),
+            session: Arc::new(session_limits(config)),
             retained: RetainedLimits { messages: limits.retained_messages, bytes: limits.retained_bytes },
             spine: SpineSettings {
                 edges,

@@ -1,7 +1,6 @@
 //! Connections and sessions come and go: CONNACK, take-over, the end of a connection, wills, expiry.
 
 use std::cmp::Reverse;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +9,8 @@ use tokio::task::JoinHandle;
 
 use super::authenticate::Agreed;
 use super::link::{self, LINGER, Link, Work};
-use super::{Arrival, Edge, ForSubscriber, Slot, Timer};
+use super::owed::Owed;
+use super::{Arrival, Edge, Slot, Timer};
 use crate::audit::{self, Action, Entry};
 use crate::clock::Millis;
 use crate::codec::encode::{self, ConnAck, ConnAckProperties};
@@ -22,7 +22,7 @@ use crate::lane::{Device, Ending, Place, Source, ToBridge};
 use crate::outbuffer::OutBuffer;
 use crate::places::Claim;
 use crate::policy::{Identity, LoginRefusal, PublishVerdict};
-use crate::session::{Left, RestoredSession, RestoredWill, Session, SessionLimits, Wire};
+use crate::session::{Left, RestoredSession, RestoredWill, Session, Wire};
 use crate::tally::Tally;
 
 /// What CONNACK tells a client besides the settings.
@@ -256,7 +256,7 @@ impl Edge {
     }
 
     fn begin(&mut self, link: Link, connect: &Connect, identity: Identity, expiry: u32) -> u32 {
-        let limits = self.shared.settings.session;
+        let limits = self.shared.settings.session.clone();
         let session = Session::new(identity.device.clone(), connect, expiry, limits, self.now());
         let slot = self.insert(identity, session, Some(link));
         let entry = &mut self.slots[slot as usize];
@@ -281,13 +281,12 @@ impl Edge {
             durable: false,
             stored: false,
             blocked_since: None,
-            armed: [None; 5],
-            after_suback: Vec::new(),
-            retained: VecDeque::new(),
+            armed: [0; 5],
+            owed: Owed::default(),
             in_flight: 0,
         };
         self.shared.counters.sessions.add(1);
-        let slot = self.slots.insert(slot) as u32;
+        let slot = self.slots.insert(slot);
         self.clients.insert(client, slot);
         slot
     }
@@ -387,8 +386,8 @@ impl Edge {
     fn arm(&mut self, slot: u32, at: Millis, timer: Timer) {
         let entry = &mut self.slots[slot as usize];
         let armed = &mut entry.armed[timer as usize];
-        if armed.is_none_or(|earlier| at < earlier) {
-            *armed = Some(at);
+        if *armed == 0 || at < *armed {
+            *armed = at;
             self.timers.push(Reverse((at, slot, entry.generation, timer)));
         }
     }
@@ -406,7 +405,7 @@ impl Edge {
         let redirect = self.shared.settings.redirect.as_deref();
         let other = redirect.filter(|_| goodbye == Goodbye::UseAnotherServer);
         entry.session.say_goodbye(goodbye, other, &mut link.out);
-        entry.after_suback.clear();
+        entry.owed.suspend();
         self.shared.counters.connections.sub(1);
         // DISCONNECT may have asked for more than there is (§3.14.2.2.2).
         entry.session.expiry = entry.session.expiry.min(self.shared.settings.expiry_max);
@@ -438,8 +437,7 @@ impl Edge {
         if expiry == 0 {
             self.remove(slot);
         } else {
-            let owed = &mut self.slots[slot as usize].retained;
-            let dropped = keep_owed(owed, &self.shared.settings.session);
+            let dropped = self.slots[slot as usize].owed.keep(&self.shared.settings.session);
             self.shared.counters.deliveries_dropped_total.add(dropped);
             self.schedule_expiry(slot, self.now());
         }
@@ -531,7 +529,7 @@ impl Edge {
     pub(super) fn restore(&mut self, mut restored: RestoredSession) {
         let (device, ended_at) = (restored.device.clone(), restored.ended_at);
         let will = restored.will.take();
-        let session = restored.into_session(self.shared.settings.session);
+        let session = restored.into_session(self.shared.settings.session.clone());
         let mut identity = Identity::new(device, Default::default(), crate::policy::Door::Mqtt);
         if let Some(will) = &will {
             (identity.kind, identity.door) = (will.kind.clone(), will.door);
@@ -569,8 +567,8 @@ impl Edge {
             }
             self.timers.pop();
             let Some(entry) = self.slots.get_mut(slot as usize) else { continue };
-            if entry.generation == generation && entry.armed[timer as usize] == Some(at) {
-                entry.armed[timer as usize] = None;
+            if entry.generation == generation && entry.armed[timer as usize] == at {
+                entry.armed[timer as usize] = 0;
                 self.fire(slot, timer, now);
             }
         }
@@ -644,7 +642,7 @@ impl Edge {
     /// Something from the bridge was lost on the way: every session reads again what it is owed.
     pub(super) fn all_behind(&mut self) {
         let now = self.now();
-        let slots: Vec<u32> = self.slots.iter().map(|(slot, _)| slot as u32).collect();
+        let slots = self.slots.numbers();
         for slot in slots {
             self.with_session(slot, |session, wire| session.behind(now, wire));
         }
@@ -653,28 +651,13 @@ impl Edge {
     /// The server stops: everybody hears why.
     pub(super) fn end_all(&mut self, goodbye: Goodbye) {
         self.stopping = true;
-        let slots: Vec<u32> = self.slots.iter().map(|(slot, _)| slot as u32).collect();
+        let slots = self.slots.numbers();
         let goodbye = match (goodbye, &self.shared.settings.redirect) {
             (Goodbye::ShuttingDown, Some(_)) => Goodbye::UseAnotherServer,
             _ => goodbye,
         };
         slots.into_iter().for_each(|slot| self.end(slot, goodbye));
     }
-}
-
-/// Retained messages that were not sent yet wait for the client's return as other messages do: at QoS 1 and 2, and within
-/// the same bounds. Gives back how many there are too many.
-fn keep_owed(owed: &mut VecDeque<ForSubscriber>, limits: &SessionLimits) -> u64 {
-    owed.retain(|(message, subscriber)| message.qos.min(subscriber.qos) != QoS::AtMostOnce);
-    let (before, mut bytes) = (owed.len(), 0);
-    let fits = owed.iter().take(limits.waiting_messages).take_while(|(message, _)| {
-        bytes += message.payload.len();
-        bytes <= limits.waiting_bytes
-    });
-    let kept = fits.count();
-    owed.truncate(kept);
-    owed.shrink_to_fit();
-    (before - kept) as u64
 }
 
 fn ending(goodbye: Goodbye) -> Ending {

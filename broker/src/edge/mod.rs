@@ -8,6 +8,7 @@ mod authenticate;
 mod handshake;
 mod lifecycle;
 mod link;
+mod owed;
 mod pace;
 mod publish;
 mod revoke;
@@ -16,12 +17,13 @@ mod sample;
 mod share;
 #[cfg(test)]
 mod sizes;
+mod slots;
 mod spine_in;
 mod subscribe;
 mod sys;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,7 +32,6 @@ use std::task::{Context, Poll, ready};
 use ahash::RandomState;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
-use slab::Slab;
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Notify;
@@ -58,9 +59,11 @@ pub use sys::SysTopics;
 
 use authenticate::Check;
 use link::{Link, Next};
+use owed::Owed;
 use publish::Waiter;
 use revoke::Round;
 use sample::Sample;
+use slots::Slots;
 
 /// Packets of one socket in one turn, so that a busy client cannot freeze the others.
 const MAX_PACKETS_A_TURN: usize = 1000;
@@ -75,7 +78,7 @@ pub(crate) struct Edge {
     shared: Arc<Shared>,
     /// The time of this turn.
     now: Millis,
-    slots: Slab<Slot>,
+    slots: Slots,
     clients: HashMap<ByteString, u32, RandomState>,
     subscribers: Trie<u32, Subscriber>,
     groups: HashMap<Share, Group, RandomState>,
@@ -135,12 +138,11 @@ struct Slot {
     blocked_since: Option<Millis>,
     /// Whether the bridge keeps something for it.
     stored: bool,
-    /// When a timer of each kind is due, so that there is one of each kind however often the client reconnects.
-    armed: [Option<Millis>; 5],
-    /// Retained messages that follow a SUBACK which waits for the disk.
-    after_suback: Vec<(u64, Vec<ForSubscriber>)>,
-    /// Retained messages that follow as the out buffer is drained, however many there are.
-    retained: VecDeque<ForSubscriber>,
+    /// When a timer of each kind is due, so that there is one of each kind however often the client reconnects; 0 if there is
+    /// none.
+    armed: [Millis; 5],
+    /// Retained messages on their way to new subscriptions.
+    owed: Owed,
     /// Messages in flight when they were last counted.
     in_flight: u32,
 }

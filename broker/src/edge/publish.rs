@@ -246,11 +246,11 @@ impl Edge {
     /// was replaced or taken away by then would be older than what the client has heard meanwhile, and rights may have gone.
     pub(super) fn deliver_retained(&mut self, slot: u32) {
         let (now, limit) = (self.now(), self.shared.settings.outbound_bytes / 2);
-        while let Some(Slot { identity, session, link: Some(link), retained, .. }) =
+        while let Some(Slot { identity, session, link: Some(link), owed, .. }) =
             self.slots.get_mut(slot as usize)
             && link.waiting() < limit
             && !session.has_waiting()
-            && let Some((found, subscriber)) = retained.pop_front()
+            && let Some((found, subscriber)) = owed.next()
         {
             let Some(message) = self.shared.retained.current(&found, now) else { continue };
             if !self.shared.policy.receive(identity, &message.topic) {

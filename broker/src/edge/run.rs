@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use bytestring::ByteString;
-use slab::Slab;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::tcp::OwnedReadHalf;
@@ -23,6 +22,7 @@ use super::lifecycle::Adopted;
 use super::link::Work;
 use super::revoke::{Dismissal, Dismissed, Round, Seen};
 use super::sample::Sample;
+use super::slots::Slots;
 use super::sys::SysTopics;
 use super::{Arrival, Batches, Edge, Turn, authenticate, handshake};
 use crate::gate::Ticket;
@@ -371,7 +371,7 @@ impl Edge {
         Edge {
             id,
             now: shared.clock.now(),
-            slots: Slab::new(),
+            slots: Slots::default(),
             clients: HashMap::default(),
             subscribers: Trie::default(),
             groups: HashMap::default(),

@@ -16,9 +16,9 @@ fn future<A, B, C, D, F>(_: fn(A, B, C, D) -> F) -> usize {
 #[test]
 fn an_idle_connection_costs_little() {
     for (what, bytes, most) in [
-        ("a session and its connection", size_of::<Slot>(), 1200),
+        ("a session and its connection", size_of::<Slot>(), 1024),
         ("the session in it", size_of::<Session>(), 512),
-        ("the connection in it", size_of::<Link>(), 304),
+        ("the connection in it", size_of::<Link>(), 280),
         ("a subscription of a session", size_of::<Subscription>(), 80),
         ("a subscription of an edge", size_of::<(u32, Subscriber)>(), 24),
         ("a subscription of the routing table", size_of::<(Want, u32)>(), 24),

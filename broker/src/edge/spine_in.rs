@@ -98,9 +98,7 @@ impl Edge {
 
     fn after_suback(&mut self, slot: u32, token: u64) {
         let Some(entry) = self.slots.get_mut(slot as usize) else { return };
-        let Some(at) = entry.after_suback.iter().position(|(waits, _)| *waits == token) else { return };
-        let (_, messages) = entry.after_suback.swap_remove(at);
-        entry.retained.extend(messages);
+        entry.owed.follow(token);
         self.deliver_retained(slot);
     }
 }

@@ -49,11 +49,11 @@ impl Edge {
             self.with_session(slot, |session, wire| {
                 session.subscribed(packet.packet_id, codes, refusals, None, wire);
             });
-            self.slots[slot as usize].retained.extend(retained);
+            self.slots[slot as usize].owed.add(retained);
             return self.deliver_retained(slot);
         }
         let (token, device) = (session.next_token(), session.device.clone());
-        self.slots[slot as usize].after_suback.push((token, retained));
+        self.slots[slot as usize].owed.add_after(token, retained);
         let at = self.place(slot);
         self.tell_bridge(&ToBridge::Subscribe { at, token, device, filters: kept, id: packet.id }, None);
         self.with_session(slot, |session, wire| {
@@ -71,8 +71,7 @@ impl Edge {
     ) -> Result<Granted, Refused> {
         let entry = &mut self.slots[slot as usize];
         // Whoever subscribes again and again has to take what was asked for before.
-        let owed =
-            entry.retained.len() + entry.after_suback.iter().map(|(_, owed)| owed.len()).sum::<usize>();
+        let owed = entry.owed.len();
         if !entry.session.has_room_for(text) {
             return Err((0x97, Some("too many subscriptions".into())));
         }

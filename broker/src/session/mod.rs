@@ -18,6 +18,8 @@ mod subscriptions;
 mod tests;
 mod withhold;
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
@@ -163,11 +165,12 @@ pub struct Session {
     /// Seconds that the session outlives its connection.
     pub expiry: u32,
     version: Version,
-    keep_alive: Millis,
+    /// Seconds; 0 if it is off.
+    keep_alive: u16,
     last_heard: Millis,
     maximum_packet_size: usize,
     problem_information: bool,
-    limits: SessionLimits,
+    limits: Arc<SessionLimits>,
     /// Of a connection whose CONNECT named a method; few do.
     authentication: Option<Box<Authentication>>,
     inbound: Inbound,
@@ -191,7 +194,7 @@ impl Session {
         device: Device,
         connect: &Connect,
         expiry: u32,
-        limits: SessionLimits,
+        limits: impl Into<Arc<SessionLimits>>,
         now: Millis,
     ) -> Session {
         let mut session = Session::restored(device, expiry, limits);
@@ -200,7 +203,7 @@ impl Session {
     }
 
     /// A persistent session as it stood on disk, without a connection.
-    pub fn restored(device: Device, expiry: u32, limits: SessionLimits) -> Session {
+    pub fn restored(device: Device, expiry: u32, limits: impl Into<Arc<SessionLimits>>) -> Session {
         Session {
             device,
             subscriptions: Subscriptions::default(),
@@ -211,7 +214,7 @@ impl Session {
             last_heard: 0,
             maximum_packet_size: usize::MAX,
             problem_information: true,
-            limits,
+            limits: limits.into(),
             authentication: None,
             inbound: Inbound::default(),
             outbound: Outbound::default(),
@@ -235,7 +238,7 @@ impl Session {
         let properties = &connect.properties;
         self.version = connect.version;
         self.expiry = expiry;
-        self.keep_alive = Millis::from(connect.keep_alive) * 1000;
+        self.keep_alive = connect.keep_alive;
         self.last_heard = now;
         self.maximum_packet_size = properties.maximum_packet_size.map_or(usize::MAX, |size| size as usize);
         self.problem_information = properties.request_problem_information;
@@ -471,7 +474,7 @@ impl Session {
 
     /// When [`Session::handle_timeout`] wants to be called: at the end of one and a half keep-alive times (§3.1.2.10).
     pub fn poll_timeout(&self) -> Option<Millis> {
-        (self.keep_alive > 0).then(|| self.last_heard + self.keep_alive * 3 / 2)
+        (self.keep_alive > 0).then(|| self.last_heard + Millis::from(self.keep_alive) * 1500)
     }
 
     /// Time has passed.

@@ -1,5 +1,7 @@
 //! A persistent session as the bridge kept it on disk.
 
+use std::sync::Arc;
+
 use bytestring::ByteString;
 
 use super::{Session, SessionLimits, Subscription};
@@ -43,8 +45,9 @@ pub struct RestoredWill {
 
 impl RestoredSession {
     /// The session, without a connection. A filter that the limits of today refuse is left out.
-    pub fn into_session(self, limits: SessionLimits) -> Session {
-        let mut session = Session::restored(self.device, self.expiry, limits);
+    pub fn into_session(self, limits: impl Into<Arc<SessionLimits>>) -> Session {
+        let limits = limits.into();
+        let mut session = Session::restored(self.device, self.expiry, limits.clone());
         for (text, options, id) in self.subscriptions {
             match TopicFilter::parse(&text, &limits.topics) {
                 Ok(filter) => drop(session.subscriptions.insert(Subscription { options, id, filter })),
