@@ -386,7 +386,8 @@ pub fn take<H: DeserializeOwned>(batch: &mut Bytes) -> Result<Option<(H, Option<
     if frame.len() < head_len {
         return Err(Unreadable("shorter than its head"));
     }
-    let head = postcard::from_bytes(&frame.split_to(head_len)).map_err(|_| Unreadable("head"))?;
+    let head = postcard::from_bytes(&frame[..head_len]).map_err(|_| Unreadable("head"))?;
+    frame.advance(head_len);
     let message = if frame.is_empty() { None } else { Some(Message::decode(&mut frame)?) };
     Ok(Some((head, message)))
 }

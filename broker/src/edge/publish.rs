@@ -189,14 +189,15 @@ impl Edge {
             if same.iter().any(|(_, s)| self.is_queued(s, slot, message)) {
                 continue;
             }
-            let to_me = |s: &&(u32, Subscriber)| self.wants(&s.1, slot, message);
-            let Some(best) = same.iter().filter(to_me).map(|(_, s)| *s).max_by_key(|s| s.qos) else {
-                continue;
-            };
             ids.clear();
-            ids.extend(same.iter().filter(to_me).filter_map(|(_, s)| s.id));
-            let rap = same.iter().filter(to_me).any(|(_, s)| s.retain_as_published);
-            let (qos, retain) = (best.qos.min(message.qos), rap && message.retain);
+            let (mut best, mut as_published) = (None, false);
+            for (_, subscriber) in same.iter().filter(|(_, s)| self.wants(s, slot, message)) {
+                best = best.max(Some(subscriber.qos));
+                as_published |= subscriber.retain_as_published;
+                ids.extend(subscriber.id);
+            }
+            let Some(best) = best else { continue };
+            let (qos, retain) = (best.min(message.qos), as_published && message.retain);
             self.deliver_one(slot, fan, Delivery { qos, retain, ids: &ids, search: None });
         }
     }
