@@ -171,8 +171,9 @@ settings! {
         /// Longest life of a session without a connection: a cap for MQTT 5, the life of every persistent 3.x
         /// session.
         expiry_max: Duration = secs(7 * DAY), Span(secs(1), secs(3650 * DAY));
-        /// Deliveries that wait for the client's acknowledgement, and the receive maximum granted to it.
-        inflight: u16 = 128, Count(1, 65_535);
+        /// Deliveries that wait for the client's acknowledgement, and the receive maximum granted to it. Fewer make a queue
+        /// drain slower, since the client's answers have to come between; more are sent again when it returns.
+        inflight: u16 = 512, Count(1, 65_535);
         /// Transient messages that may wait for a connected session; what exceeds it is dropped and counted.
         queue_messages: usize = 10_000, Count(1, 1_000_000);
         /// Bytes of those waiting messages.
