@@ -149,22 +149,24 @@ fn stalled_reader(settings: &Settings, qos: u8, kept: bool, bytes: u64) -> Cost 
         times.push(started.elapsed());
     };
     let mut film = hub.client(Connect::new(Version::V311, "film").user("film"));
-    let reader = |id: &str| {
-        let connect = Connect::new(Version::V5, id).user("reader");
+    // Of one name, so that it is on the same edge, and the lanes on the way there are full already.
+    let reader = || {
+        let connect = Connect::new(Version::V5, "reader").user("reader");
         let mut reader = hub.client(if kept { connect.persistent() } else { connect });
         reader.subscribe("film", qos);
         reader
     };
     let rounds = bytes / BATCH / FRAME as u64;
-    let mut good = reader("good");
+    let mut good = reader();
     let (mut before, mut during) = (Vec::new(), Vec::new());
     for _ in 0..rounds.min(256) {
         says(&mut film, &mut before);
         (0..BATCH).for_each(|_| drop(good.receives()));
     }
     good.unsubscribe("film");
+    good.leaves();
     let resident = hub.resident_bytes();
-    let bad = reader("bad");
+    let bad = reader();
     let mut most = resident;
     for _ in 0..rounds {
         says(&mut film, &mut during);
