@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 
 use crate::codec::Connect;
+use crate::counters::Counters;
 
 /// Under which these lines are written.
 pub const TARGET: &str = "audit";
@@ -29,6 +30,8 @@ pub enum Action {
     Account,
     /// Certificates were read again.
     Certificates,
+    /// The keys of tokens were read again.
+    Keys,
 }
 
 /// One line.
@@ -59,6 +62,7 @@ impl Action {
             Action::Rights => ("rights", "rights changed"),
             Action::Account => ("account", "account changed"),
             Action::Certificates => ("certificates", "certificates read again"),
+            Action::Keys => ("keys", "keys of tokens read again"),
         }
     }
 }
@@ -78,13 +82,14 @@ impl Entry<'_> {
     }
 }
 
-/// Somebody was not let in, after this CONNECT.
-pub fn failure(connect: &Connect, peer: SocketAddr, method: Option<&str>, reason: &str) {
+/// Somebody was not let in, after this CONNECT. Counted as well.
+pub fn failure(counters: &Counters, connect: &Connect, peer: SocketAddr, method: &str, reason: &str) {
+    counters.logins_refused_total.add(1);
     Entry {
         user: connect.username.as_deref(),
         client: Some(&connect.client_id),
         address: Some(peer),
-        method,
+        method: Some(method),
         reason: Some(reason),
         ..Entry::of(Action::Failure)
     }

@@ -60,6 +60,8 @@ counters! {
     connections_total: "counter",
     /// Connections that were refused.
     connections_refused_total: "counter",
+    /// Logins that were refused, with a line in the audit log each: a wrong password, a bad token, a device that is barred.
+    logins_refused_total: "counter",
     /// Connections over a limit that are being heard out, to be told so.
     refusals: "gauge",
     /// Connections over a limit that were closed without a word, as too many were being told.

@@ -92,7 +92,7 @@ settings! {
         /// that nobody fills the memory with names.
         failures_kept: usize = 100_000, Count(16, 100_000_000);
         /// A file with the secret, 32 bytes or more, with which your application signs tokens (JWT) by HS256; a token is
-        /// given as the MQTT password. off = no such tokens.
+        /// given as the MQTT password. Read again on SIGHUP, as the next ones. off = no such tokens.
         token_secret_file: Option<PathBuf> = None, Maybe(FilePath);
         /// Files with public keys whose tokens count, as PEM ("PUBLIC KEY") or as a JSON key set (JWKS): RSA for RS256,
         /// P-256 for ES256, Ed25519 for EdDSA.

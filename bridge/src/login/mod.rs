@@ -145,6 +145,22 @@ impl Login {
         token::check_files(&config.login)
     }
 
+    /// Reads the files with keys again; gives back whether there are any. With a mistake in any of them all keys stay.
+    ///
+    /// # Errors
+    /// Every mistake in them at once.
+    pub fn reload_keys(&self, settings: &hubbub_config::Login) -> Result<bool, KeyMistakes> {
+        let tokens = self.methods.iter().find_map(|method| match method {
+            Method::Token(tokens) => Some(tokens),
+            _ => None,
+        });
+        let has_files = settings.token_secret_file.is_some() || !settings.token_keys.is_empty();
+        match tokens.filter(|_| has_files) {
+            Some(tokens) => tokens.reload(settings).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     /// Accounts and certificates, with the usual settings.
     pub fn plain(store: Arc<dyn Store>, dev: bool) -> Login {
         let settings = hubbub_config::Login::default();

@@ -106,7 +106,10 @@ impl Edge {
         };
         let outcome = match &checked {
             Checked::Done(_) => Some((Action::Again, None)),
-            Checked::Failed(why) => Some((Action::Failure, Some(why.text()))),
+            Checked::Failed(why) => {
+                self.shared.counters.logins_refused_total.add(1);
+                Some((Action::Failure, Some(why.text())))
+            }
             Checked::Continue(_) => None,
         };
         if let Some((action, reason)) = outcome {

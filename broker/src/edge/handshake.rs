@@ -347,7 +347,7 @@ impl Newcomer {
             }
             Err(Refusal::Told(code, reason)) => {
                 shared.counters.connections_refused_total.add(1);
-                audit::failure(&connect, peer, Some(&self.method(&connect)), reason);
+                audit::failure(&shared.counters, &connect, peer, &self.method(&connect), reason);
                 let max = connect.properties.maximum_packet_size;
                 self.refuse(connect.version, code, reason, max).await;
                 None

@@ -67,7 +67,7 @@ impl Edge {
         link.seat = match placed.and_then(|_| self.take_seat(&identity, ticket)) {
             Ok(seat) => seat,
             Err((code, reason)) => {
-                audit::failure(&connect, peer, Some(&method), reason);
+                audit::failure(&self.shared.counters, &connect, peer, &method, reason);
                 self.refuse(link, &connect, code, reason);
                 return None;
             }
@@ -88,7 +88,7 @@ impl Edge {
             if !session_present {
                 self.leave_places(&identity.device, None);
             }
-            audit::failure(&connect, peer, Some(&method), Goodbye::AnswerTooLarge.text());
+            audit::failure(&self.shared.counters, &connect, peer, &method, Goodbye::AnswerTooLarge.text());
             self.refuse(link, &connect, 0x95, Goodbye::AnswerTooLarge.text());
             return None;
         }

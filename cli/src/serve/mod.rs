@@ -187,7 +187,7 @@ impl Running {
             let _runtime = runtime.enter();
             (signal(SignalKind::hangup()), signal(SignalKind::terminate()))
         };
-        runtime.spawn(wait_for_hangup(hangup, config.tls.clone(), config.acl.clone(), house, shared));
+        runtime.spawn(wait_for_hangup(hangup, config.clone(), house, shared));
         runtime.spawn(wait_for_signals(terminate, died));
         Ok(Running {
             doors: addresses,
@@ -341,20 +341,21 @@ fn run_watchdog(watchdog: Watchdog, died: mpsc::Sender<Event>) -> anyhow::Result
 /// SIGHUP: files that may change while the server runs are read again.
 async fn wait_for_hangup(
     hangup: std::io::Result<Signal>,
-    tls: hubbub_config::Tls,
-    acl: hubbub_config::Acl,
+    config: Config,
     house: Arc<House>,
     shared: Arc<Shared>,
 ) {
+    let config = Arc::new(config);
     let Ok(mut hangup) = hangup else {
-        return tracing::warn!("no SIGHUP: certificates and rules are not read again");
+        return tracing::warn!("no SIGHUP: certificates, keys and rules are not read again");
     };
     while hangup.recv().await.is_some() {
-        let (tls, acl, house, shared) = (tls.clone(), acl.clone(), house.clone(), shared.clone());
+        let (config, house, shared) = (config.clone(), house.clone(), shared.clone());
         // One at a time, and not on a thread that serves others.
         let reload = move || {
-            certificates::reload(&tls, &shared);
-            rights::reload(&acl, &house, &shared);
+            certificates::reload(&config.tls, &shared);
+            rights::reload_keys(&config.login, &house);
+            rights::reload(&config.acl, &house, &shared);
         };
         let _ = tokio::task::spawn_blocking(reload).await;
     }

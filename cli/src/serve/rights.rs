@@ -1,4 +1,4 @@
-//! Rights that change while the server runs: the ACL file on SIGHUP, and accounts.
+//! Rights that change while the server runs: the ACL file and the keys of tokens on SIGHUP, and accounts.
 
 use hubbub_bridge::bridge::{BridgeError, read_acl};
 use hubbub_bridge::policy::House;
@@ -26,6 +26,21 @@ pub fn reload(settings: &hubbub_config::Acl, house: &House, shared: &Shared) {
             }
         }
         Err(error) => tracing::error!(%error, "rules not changed"),
+    }
+}
+
+/// Reads the files with keys of tokens again, all or none.
+pub fn reload_keys(settings: &hubbub_config::Login, house: &House) {
+    match house.logins().reload_keys(settings) {
+        Ok(false) => {}
+        Ok(true) => Entry::of(Action::Keys).write(),
+        Err(mistakes) => {
+            let reason = Some("a mistake in the files, nothing changed");
+            Entry { reason, ..Entry::of(Action::Keys) }.write();
+            for mistake in mistakes.0 {
+                tracing::error!(%mistake, "keys of tokens not changed");
+            }
+        }
     }
 }
 

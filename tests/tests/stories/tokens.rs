@@ -241,6 +241,29 @@ fn keys_at_a_url_change_and_the_last_good_ones_count_while_it_fails() {
 }
 
 #[test]
+fn keys_in_files_change_on_sighup_and_with_a_mistake_the_old_ones_count() {
+    let folder = new_folder();
+    let (old, new) = (Signer::es256(), Signer::es256());
+    let hub = believing(&[&old], folder.path()).start();
+    let comes = |signer: &Signer| {
+        let connect = with(Version::V5, "alice", &signer.lets_in("alice"));
+        Client::connect(hub.mqtt(), connect).map(Client::leaves).is_ok()
+    };
+    let mut stays = hub.client(with(Version::V5, "bob", &old.lets_in("bob")));
+    std::fs::write(new.file_in(folder.path()), "no key").unwrap();
+    hub.is_told_to_reload();
+    let mistake = "keys of tokens not changed";
+    eventually("the mistake is named", || hub.log().contains(mistake) && hub.log().contains("ES256.key"));
+    assert!(comes(&old) && !comes(&new));
+    assert_eq!(hub.counter("logins_refused_total"), 1);
+    new.file_in(folder.path());
+    hub.is_told_to_reload();
+    eventually("the new key counts", || comes(&new));
+    assert!(!comes(&old), "a key that is not there any more");
+    stays.pings();
+}
+
+#[test]
 fn tokens_that_were_revoked_count_no_longer_and_one_made_after_that_does() {
     let folder = new_folder();
     let signer = Signer::hs256();

@@ -9,7 +9,7 @@ mod remote;
 mod schedule;
 mod signature;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -37,7 +37,7 @@ pub(super) fn check_files(settings: &hubbub_config::Login) -> Result<(), KeyMist
 
 /// Whose tokens count, and for what.
 pub(super) struct Tokens {
-    files: KeySet,
+    files: RwLock<Arc<KeySet>>,
     remote: Option<Arc<Remote>>,
     rules: Rules,
     /// Knows which tokens were revoked.
@@ -71,9 +71,19 @@ impl Tokens {
         clock: Clock,
     ) -> Result<Tokens, KeyMistakes> {
         signature::install();
-        let files = keys::read(settings)?;
+        let files = RwLock::new(Arc::new(keys::read(settings)?));
         let remote = settings.token_jwks.as_ref().map(|url| Arc::new(Remote::new(url, settings, clock)));
         Ok(Tokens { files, remote, rules: Rules::new(settings, topics), store, clock })
+    }
+
+    /// Reads the files again: with a mistake in any of them the keys stay as they are. Connections that stand stay.
+    ///
+    /// # Errors
+    /// Every mistake in them at once.
+    pub fn reload(&self, settings: &hubbub_config::Login) -> Result<(), KeyMistakes> {
+        let files = Arc::new(keys::read(settings)?);
+        *self.files.write().unwrap_or_else(PoisonError::into_inner) = files;
+        Ok(())
     }
 
     /// Judges what looks like a token; other passwords are for other methods.
@@ -91,7 +101,8 @@ impl Tokens {
 
     async fn judge(&self, token: &str) -> Result<Accepted, LoginRefusal> {
         let header = decode_header(token).map_err(|_| FOREIGN)?;
-        let claims = match self.attempt(token, &header, &self.files) {
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let claims = match self.attempt(token, &header, &files) {
             Tried::NotSigned => self.judge_by_remote(token, &header).await?,
             tried => tried.claims()?,
         };

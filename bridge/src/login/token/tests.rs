@@ -109,7 +109,7 @@ fn some_keys() -> Value {
 
 fn judge(tokens: &Tokens, token: &str) -> Result<Accepted, LoginRefusal> {
     let header = decode_header(token).map_err(|_| FOREIGN)?;
-    let claims = tokens.attempt(token, &header, &tokens.files).claims()?;
+    let claims = tokens.attempt(token, &header, &tokens.files.read().unwrap()).claims()?;
     let (accepted, _) = tokens.rules.accept(claims, NOW).map_err(LoginRefusal::NotAuthorized)?;
     Ok(accepted)
 }
