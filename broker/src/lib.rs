@@ -12,6 +12,7 @@ pub mod histogram;
 pub mod lane;
 pub mod layers;
 pub mod limit;
+mod mailbox;
 pub mod message;
 pub mod outbuffer;
 pub mod places;

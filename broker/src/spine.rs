@@ -1,4 +1,5 @@
-//! The road between edges and bridge: an embedded rumqttd router that carries batches over a few fixed lanes.
+//! The road between edges and bridge: an embedded rumqttd router that carries batches over a few fixed lanes. From edge
+//! to edge there is a shorter one (`mailbox.rs`), which is used through the same ends.
 //!
 //! This is the only place that names rumqttd. What users make up (topics, payloads, client ids) travels inside the
 //! payload of a lane and never becomes a topic or client id of the router: its topics are the ASCII names of
@@ -13,10 +14,12 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rumqttd::local::{LinkRx, LinkTx};
 use rumqttd::protocol::{Packet, Publish};
 use rumqttd::{Broker, Notification, RouterConfig};
+use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::clock::{Clock, Deadline};
 use crate::lane::{self, ToBridge, ToEdge};
+use crate::mailbox::{Letter, Mailbox, Slit, mailbox};
 
 /// The name under which the router logs its own business, for filters.
 pub const LOG_TARGET: &str = "rumqttd";
@@ -103,12 +106,18 @@ impl Spine {
         let edge_beats: Vec<Vec<_>> =
             (0..settings.edges).map(|edge| vec![(Lane::Edge(edge), beat()), (Lane::All, beat())]).collect();
 
-        let bridge = connect(&broker, 0, "bridge", &bridge_beats, clock)?;
-        let edges = (0..settings.edges)
-            .zip(&edge_beats)
-            .map(|(edge, beats)| connect(&broker, edge + 1, &format!("edge{edge}"), beats, clock))
-            .collect::<Result<_, _>>()?;
-        let tx = connect(&broker, u8::MAX, "watchdog", &[], clock)?.tx;
+        let stamps = Arc::default();
+        let bridge = connect(&broker, 0, "bridge", &bridge_beats, clock, &stamps)?;
+        let bound = settings.segment_bytes * settings.segments;
+        let (slits, mailboxes): (Vec<_>, Vec<_>) = (0..settings.edges).map(|_| mailbox(bound)).unzip();
+        let slits: Arc<[Slit]> = slits.into();
+        let edges = (0..settings.edges).zip(&edge_beats).zip(mailboxes).map(|((edge, beats), mailbox)| {
+            let mut end = connect(&broker, edge + 1, &format!("edge{edge}"), beats, clock, &stamps)?;
+            (end.tx.slits, end.rx.mailbox) = (slits.clone(), Some(mailbox));
+            Ok(end)
+        });
+        let edges = edges.collect::<Result<_, _>>()?;
+        let tx = connect(&broker, u8::MAX, "watchdog", &[], clock, &stamps)?.tx;
         let beats = bridge_beats.into_iter().chain(edge_beats.into_iter().flatten()).collect();
         let lanes = (0..settings.edges).map(Lane::Edge).chain([Lane::Bridge, Lane::All]).collect();
         let watchdog =
@@ -134,6 +143,7 @@ fn connect(
     name: &str,
     lanes: &[(Lane, Arc<AtomicU64>)],
     clock: Clock,
+    stamps: &Arc<AtomicU64>,
 ) -> Result<End, SpineError> {
     let start = |error: &dyn std::fmt::Display| SpineError::Start(error.to_string());
     let (mut link, mut notifications) = broker.link(name).map_err(|e| start(&e))?;
@@ -149,8 +159,15 @@ fn connect(
     }
     let beats = lanes.iter().map(|(lane, beat)| (Bytes::from(lane.topic()), beat.clone())).collect();
     Ok(End {
-        tx: SpineTx { link, sender, next: Default::default() },
-        rx: SpineRx { link: notifications, expected: Default::default(), beats, clock },
+        tx: SpineTx { link, sender, next: Default::default(), slits: Arc::default(), stamps: stamps.clone() },
+        rx: SpineRx {
+            link: notifications,
+            expected: Default::default(),
+            beats,
+            clock,
+            mailbox: None,
+            held: None,
+        },
     })
 }
 
@@ -159,46 +176,69 @@ pub struct SpineTx {
     link: LinkTx,
     sender: u8,
     next: std::collections::HashMap<Lane, u64>,
+    /// The mailboxes of the edges, for an edge; nobody else has them.
+    slits: Arc<[Slit]>,
+    /// Counts the batches of all senders, so that a reader of both roads knows which was sent first.
+    stamps: Arc<AtomicU64>,
 }
 
 impl SpineTx {
-    /// Sends one batch over each lane named, whose frames are taken out of the buffer; the router is woken once.
+    /// Sends one batch over each lane named, whose frames are taken out of the buffer; the router is woken once. From edge to
+    /// edge a batch goes into the mailbox.
     ///
     /// Blocks while the router's queue of wake-ups is full.
     pub fn send<'a>(
         &mut self,
         batches: impl IntoIterator<Item = (Lane, &'a mut BytesMut)>,
     ) -> Result<(), SpineError> {
-        let mut last = None;
-        {
-            let mut packets = Vec::new();
-            for (lane, frames) in batches {
-                packets.extend(last.replace(self.packet(lane, frames)));
+        let stamp = self.stamp();
+        let mut packets: SmallVec<[Publish; 2]> = SmallVec::new();
+        for (lane, frames) in batches {
+            match lane {
+                Lane::Edge(edge) if !self.slits.is_empty() => self.post(stamp, edge, frames),
+                _ => packets.push(self.packet(stamp, lane, frames)),
             }
-            self.link.buffer().extend(packets.into_iter().map(|p| Packet::Publish(p, None)));
         }
-        let Some(Publish { topic, payload, .. }) = last else { return Ok(()) };
+        let Some(Publish { topic, payload, .. }) = packets.pop() else { return Ok(()) };
+        self.link.buffer().extend(packets.into_iter().map(|p| Packet::Publish(p, None)));
         self.link.publish(topic, payload).map(drop).map_err(|_| SpineError::Dead)
     }
 
     /// Sends one batch unless the router's queue of wake-ups is full; then it goes along with a later one.
     fn try_send(&mut self, lane: Lane, frames: &mut BytesMut) {
-        let Publish { topic, payload, .. } = self.packet(lane, frames);
+        let Publish { topic, payload, .. } = self.packet(self.stamp(), lane, frames);
         let _ = self.link.try_publish(topic, payload);
     }
 
-    /// Who sends and the number of the batch stand behind the frames: in front there would have to be room, or a copy.
-    fn packet(&mut self, lane: Lane, frames: &mut BytesMut) -> Publish {
-        let number = self.next.entry(lane).or_insert(0);
+    fn post(&mut self, stamp: u64, edge: u8, frames: &mut BytesMut) {
+        let number = self.number(Lane::Edge(edge));
+        if let Some(slit) = self.slits.get(usize::from(edge)) {
+            slit.post(Letter { sender: self.sender, number, stamp, frames: frames.split().freeze() });
+        }
+    }
+
+    fn stamp(&self) -> u64 {
+        self.stamps.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn number(&mut self, lane: Lane) -> u64 {
+        let next = self.next.entry(lane).or_insert(0);
+        *next += 1;
+        *next - 1
+    }
+
+    /// Who sends, the number of the batch and its stamp stand behind the frames: in front there would have to be room, or a copy.
+    fn packet(&mut self, stamp: u64, lane: Lane, frames: &mut BytesMut) -> Publish {
+        let number = self.number(lane);
         frames.put_u8(self.sender);
-        frames.put_u64(*number);
-        *number += 1;
+        frames.put_u64(number);
+        frames.put_u64(stamp);
         Publish::new(Bytes::from(lane.topic()), frames.split().freeze(), false)
     }
 }
 
 /// Bytes that stand behind the frames of a batch.
-const TRAILER: usize = 1 + 8;
+const TRAILER: usize = 1 + 8 + 8;
 
 /// A batch that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,19 +255,49 @@ pub struct Batch {
 pub struct SpineRx {
     link: LinkRx,
     expected: std::collections::HashMap<(Bytes, u8), u64>,
+    /// What other edges send to an edge.
+    mailbox: Option<Mailbox>,
+    /// What came over a lane while letters that were sent before it wait, with its stamp.
+    held: Option<(u64, Batch)>,
     beats: Vec<(Bytes, Arc<AtomicU64>)>,
     clock: Clock,
 }
 
 impl SpineRx {
     /// The next batch. May be dropped while it waits without losing anything.
+    ///
+    /// What came over a lane and what came by mailbox is put into the order in which it was sent, as far as both are here.
     pub async fn next(&mut self) -> Result<Batch, SpineError> {
         loop {
-            let notification = self.link.next().await.map_err(|_| SpineError::Dead)?;
-            if let Some(batch) = self.batch(notification)? {
-                return Ok(batch);
+            if let Some((stamp, batch)) = self.held.take() {
+                return Ok(match self.letter_before(stamp) {
+                    Some(letter) => {
+                        self.held = Some((stamp, batch));
+                        self.take(letter)
+                    }
+                    None => batch,
+                });
+            }
+            let letter = async {
+                match &mut self.mailbox {
+                    Some(mailbox) => mailbox.next().await,
+                    None => std::future::pending().await,
+                }
+            };
+            // The lane first, or a mailbox that is never empty would hold it up.
+            tokio::select! {
+                biased;
+                notification = self.link.next() => {
+                    let notification = notification.map_err(|_| SpineError::Dead)?;
+                    self.held = self.batch(notification)?;
+                }
+                Some(letter) = letter => return Ok(self.take(letter)),
             }
         }
+    }
+
+    fn letter_before(&mut self, stamp: u64) -> Option<Letter> {
+        self.mailbox.as_mut()?.next_before(stamp)
     }
 
     /// The next batch, on a thread that may block; nothing if none comes before the deadline.
@@ -238,13 +308,13 @@ impl SpineRx {
                 Err(_) if deadline.is_over() => return Ok(None),
                 Err(_) => return Err(SpineError::Dead),
             };
-            if let Some(batch) = self.batch(notification)? {
+            if let Some((_, batch)) = self.batch(notification)? {
                 return Ok(Some(batch));
             }
         }
     }
 
-    fn batch(&mut self, notification: Option<Notification>) -> Result<Option<Batch>, SpineError> {
+    fn batch(&mut self, notification: Option<Notification>) -> Result<Option<(u64, Batch)>, SpineError> {
         match notification {
             Some(Notification::Forward(forward)) => Ok(self.open(forward.publish)),
             // The router pauses a link that it has filled and waits to hear that it has been emptied.
@@ -256,17 +326,28 @@ impl SpineRx {
         }
     }
 
-    fn open(&mut self, publish: Publish) -> Option<Batch> {
+    fn open(&mut self, publish: Publish) -> Option<(u64, Batch)> {
         if let Some((_, beat)) = self.beats.iter().find(|(topic, _)| *topic == publish.topic) {
             beat.store(self.clock.now(), Ordering::Relaxed);
         }
         let mut frames = publish.payload;
         let mut trailer = frames.split_off(frames.len().checked_sub(TRAILER)?);
         let (sender, number) = (trailer.try_get_u8().ok()?, trailer.try_get_u64().ok()?);
-        let expected = self.expected.entry((publish.topic, sender)).or_insert(0);
+        let stamp = trailer.try_get_u64().ok()?;
+        let lost = self.missing(publish.topic, sender, number);
+        Some((stamp, Batch { sender, lost, frames }))
+    }
+
+    fn take(&mut self, Letter { sender, number, frames, .. }: Letter) -> Batch {
+        Batch { sender, lost: self.missing(Bytes::new(), sender, number), frames }
+    }
+
+    /// How many batches between the last one of this sender and this one did not arrive.
+    fn missing(&mut self, lane: Bytes, sender: u8, number: u64) -> u64 {
+        let expected = self.expected.entry((lane, sender)).or_insert(0);
         let lost = number.saturating_sub(*expected);
         *expected = number + 1;
-        Some(Batch { sender, lost, frames })
+        lost
     }
 }
 
@@ -333,6 +414,12 @@ mod tests {
         Deadline::after(Duration::from_secs(10))
     }
 
+    /// The next batch for an edge.
+    fn next(edge: &mut End) -> Batch {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(edge.rx.next()).unwrap()
+    }
+
     #[test]
     fn batches_arrive_in_order_on_their_lane() {
         let mut spine = Spine::start(&settings(), Clock::start()).unwrap();
@@ -341,11 +428,40 @@ mod tests {
             let [first, second] = &mut texts;
             spine.edges[0].tx.send([(Lane::Bridge, first), (Lane::Edge(1), second)]).unwrap();
         }
-        for end in [&mut spine.bridge, &mut spine.edges[1]] {
-            for n in 0..500u32 {
-                let batch = end.rx.next_before(soon()).unwrap().unwrap();
-                assert_eq!(batch, Batch { sender: 1, lost: 0, frames: Bytes::from(n.to_string()) });
-            }
+        let expected = |n: u32| Batch { sender: 1, lost: 0, frames: Bytes::from(n.to_string()) };
+        for n in 0..500 {
+            assert_eq!(spine.bridge.rx.next_before(soon()).unwrap().unwrap(), expected(n));
+            assert_eq!(next(&mut spine.edges[1]), expected(n));
+        }
+    }
+
+    #[test]
+    fn what_follows_from_a_batch_does_not_overtake_it() {
+        let mut spine = Spine::start(&settings(), Clock::start()).unwrap();
+        for _ in 0..500 {
+            let mut frames = [(); 2].map(|()| BytesMut::from("cause"));
+            let [to_bridge, to_edge] = &mut frames;
+            spine.edges[0].tx.send([(Lane::Bridge, to_bridge), (Lane::Edge(1), to_edge)]).unwrap();
+            spine.bridge.rx.next_before(soon()).unwrap().unwrap();
+            spine.bridge.tx.send([(Lane::Edge(1), &mut BytesMut::from("effect"))]).unwrap();
+            assert_eq!([(); 2].map(|()| next(&mut spine.edges[1]).sender), [1, 0]);
+        }
+    }
+
+    #[test]
+    fn letters_without_end_hold_nothing_up() {
+        let mut spine = Spine::start(&settings(), Clock::start()).unwrap();
+        let posts = |edge: &mut End| edge.tx.send([(Lane::Edge(1), &mut BytesMut::from("x"))]).unwrap();
+        let [from, to] = &mut spine.edges[..] else { panic!("two edges") };
+        (0..100).for_each(|_| posts(from));
+        spine.bridge.tx.send([(Lane::Edge(1), &mut BytesMut::from("answer"))]).unwrap();
+        // Each time one is taken there is another one.
+        let deadline = soon();
+        let mut read = 0;
+        while next(to).sender != 0 {
+            posts(from);
+            read += 1;
+            assert!(!deadline.is_over(), "{read} letters, and no answer");
         }
     }
 

@@ -11,7 +11,7 @@ use hubbub_bridge::bridge::BridgeError;
 use hubbub_bridge::store::{MemoryStore, Poisoning};
 use hubbub_broker::clock::{Clock, Deadline};
 use hubbub_broker::codec::QoS;
-use hubbub_broker::lane::Errand;
+use hubbub_broker::lane::{self, Errand, ToEdge};
 use hubbub_broker::spine::{End, Lane, Spine, SpineSettings};
 
 use crate::faulty::{Fault, Faulty, Keeper};
@@ -39,7 +39,6 @@ fn a_slow_flush_holds_back_every_acknowledgement_and_then_releases_all() {
     house.says(1..=1);
     house.keeper.begins();
     house.says(2..=CROWD);
-    house.sends_marker();
     assert_eq!(house.hears_now(), Vec::<u64>::new(), "nothing is acknowledged while the disk is busy");
     house.keeper.lets_pass(1000);
     let mut answered = BTreeSet::new();
@@ -68,7 +67,6 @@ fn a_flush_that_fails_at_last_acknowledges_nobody_and_ends_the_bridge() {
 /// A bridge on the real spine, and an edge that speaks with it.
 struct House {
     edge: End,
-    other: End,
     keeper: Keeper,
     /// How the bridge ended, once it has.
     ended: Receiver<Result<(), BridgeError>>,
@@ -89,13 +87,12 @@ impl House {
             stall: Duration::from_secs(10),
         };
         let mut spine = Spine::start(&settings, Clock::start()).unwrap();
-        let other = spine.edges.pop().unwrap();
-        let edge = spine.edges.pop().unwrap();
+        let edge = spine.edges.swap_remove(0);
         let end = spine.bridge;
         let stop = AtomicBool::new(false);
         let (ends, ended) = channel();
         std::thread::spawn(move || ends.send(bridge.run(end, &stop)));
-        House { edge, other, keeper, ended }
+        House { edge, keeper, ended }
     }
 
     fn says(&mut self, tokens: std::ops::RangeInclusive<u64>) {
@@ -103,15 +100,20 @@ impl House {
         self.edge.tx.send(batches.iter_mut().map(|frames| (Lane::Bridge, frames))).unwrap();
     }
 
-    /// Waits until the router has carried everything that was sent before.
-    fn sends_marker(&mut self) {
-        self.edge.tx.send([(Lane::Edge(1), &mut BytesMut::from("marker"))]).unwrap();
-        self.other.rx.next_before(Deadline::after(Duration::from_secs(10))).unwrap().expect("the marker");
-    }
-
-    /// Tokens that were acknowledged, as far as it is here.
+    /// Tokens that were acknowledged before the router had carried everything that was sent until now.
     fn hears_now(&mut self) -> Vec<u64> {
-        self.hears_before(Deadline::after(Duration::ZERO))
+        let mut marker = BytesMut::new();
+        lane::put(&mut marker, &ToEdge::Heartbeat, None);
+        self.edge.tx.send([(Lane::All, &mut marker)]).unwrap();
+        let mut heard = Vec::new();
+        loop {
+            let deadline = Deadline::after(Duration::from_secs(10));
+            let said = read(self.edge.rx.next_before(deadline).unwrap().expect("the marker").frames);
+            heard.extend(acknowledged(&said));
+            if said.iter().any(|(head, _)| matches!(head, ToEdge::Heartbeat)) {
+                return heard;
+            }
+        }
     }
 
     fn hears(&mut self) -> Vec<u64> {

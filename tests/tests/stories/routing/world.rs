@@ -218,6 +218,13 @@ impl World {
         for topic in [LIVE, QUEUE] {
             self.everybody_here_hears(topic, &mark);
         }
+        // What is retained is acknowledged by the bridge: then its lane to the edge of each has been read. Twice, for what
+        // one edge hands on to another by way of the bridge.
+        for _ in 0..2 {
+            for who in self.all_here() {
+                self.client(who).publish(Publish::new("sync/kept", mark.clone()).qos(1).retained());
+            }
+        }
         for who in self.all_here() {
             for message in self.client(who).takes_waiting() {
                 self.receives(who, message);
