@@ -1,7 +1,6 @@
 //! The bridge: one committer that drains the lane from the edges, makes one batch of all that is waiting, flushes it
 //! once, and only then says what was asked to be said.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,6 +23,7 @@ use crate::acl::{Acl, AclMistake};
 use crate::chat::{self, Chat, ChatRules, Sender};
 use crate::devices;
 use crate::inbox::{self, Inboxes};
+use crate::later::{Backlog, Later, Page};
 use crate::login::{Login, LoginError};
 use crate::people::People;
 use crate::policy::House;
@@ -109,19 +109,15 @@ pub struct Bridge {
     push: Push,
     trimmer: Trimmer,
     swept_at: Millis,
+    /// In front of this time there is nothing left to sweep.
+    swept_to: Millis,
     weighed_at: Millis,
     /// Bytes on disk at which nothing more is taken in.
     max_bytes: Option<u64>,
     dedupe_window: Millis,
     /// What is read from disk after the commit: pages and answers.
-    later: VecDeque<Later>,
+    later: Backlog,
     credit: Credit,
-}
-
-/// Something that has to see the batch on disk.
-enum Later {
-    Page { at: Place, source: Source, owner: ByteString, from: u64, max: usize },
-    Answer(Request),
 }
 
 impl Bridge {
@@ -161,10 +157,11 @@ impl Bridge {
             people,
             push,
             swept_at: 0,
+            swept_to: 0,
             weighed_at: 0,
             max_bytes: config.store.max_bytes,
             dedupe_window: config.chat.dedupe_window.as_millis() as Millis,
-            later: VecDeque::new(),
+            later: Backlog::new(config.limits.requests_per_user),
             credit: Credit::default(),
         };
         Ok(Opened { bridge, sessions, places, house })
@@ -254,6 +251,13 @@ impl Bridge {
         match head {
             ToBridge::Publish { at, token, errand, from, store_retained, remember, shares } => {
                 let Some(message) = message else { return Ok(()) };
+                if let Some(packet_id) = remember
+                    && tx.get(&keys::inbound(&from.client, packet_id))?.is_some()
+                {
+                    // The answer was lost, and the client sent it again (§4.3.3): it is stored already.
+                    tx.reply(at, token, Reply::default());
+                    return Ok(());
+                }
                 self.share_out(tx, &message, shares, at.edge)?;
                 let reply = match errand {
                     Errand::Queue => self.queue(tx, &message, store_retained)?,
@@ -374,16 +378,16 @@ impl Bridge {
 
     fn request(&mut self, user: &ByteString, message: &Message) -> Reply {
         match Request::read(user, message) {
-            Ok(request) => {
-                self.later.push_back(Later::Answer(request));
-                Reply::default()
-            }
+            Ok(request) => match self.later.request(request) {
+                true => Reply::default(),
+                false => Reply::refused(0x97, "too many requests of this user wait for an answer"),
+            },
             Err(why) => Reply::refused(0x83, why),
         }
     }
 
     fn page_later(&mut self, at: Place, source: Source, owner: ByteString, from: u64, max: usize) {
-        self.later.push_back(Later::Page { at, source, owner, from, max });
+        self.later.page(Page { at, source, owner, from, max });
     }
 
     fn handle_time(&mut self, tx: &mut Transaction<'_>) -> Result<(), StoreError> {
@@ -404,8 +408,9 @@ impl Bridge {
         self.retained.sweep(tx);
         if tx.now >= self.swept_at + SWEEP_EVERY {
             // A full sweep is followed by another one in the next turn.
-            if sweep(tx, &*store, self.dedupe_window)? < SWEEP {
-                self.swept_at = tx.now;
+            match sweep(tx, &*store, self.swept_to, self.dedupe_window)? {
+                Some(more) => self.swept_to = more,
+                None => (self.swept_to, self.swept_at) = (tx.now, tx.now),
             }
         }
         Ok(())
@@ -433,13 +438,13 @@ impl Bridge {
     fn read_later(&mut self, store: &dyn Store, frames: &mut Frames) -> Result<(), BridgeError> {
         let mut tx = Transaction::new(store, self.clock.now());
         while frames.bytes() < LATER_BYTES
-            && let Some(later) = self.later.pop_front()
+            && let Some(later) = self.later.next()
         {
             match later {
-                Later::Page { at, source: Source::Queue, owner, from, max } => {
+                Later::Page(Page { at, source: Source::Queue, owner, from, max }) => {
                     self.queues.page(store, frames, queue::Page { at, client: &owner, from, max })?;
                 }
-                Later::Page { at, source: Source::Inbox, owner, from, max } => {
+                Later::Page(Page { at, source: Source::Inbox, owner, from, max }) => {
                     inbox::page(store, frames, at, &owner, from, max)?;
                 }
                 Later::Answer(request) => {
@@ -480,21 +485,26 @@ impl Credit {
     }
 }
 
-/// Forgets senders' message ids whose time is over.
-fn sweep(tx: &mut Transaction<'_>, store: &dyn Store, window: Millis) -> Result<usize, StoreError> {
-    let due = store.scan(keys::expiries_until(tx.now), Order::Forward, SWEEP)?;
-    let count = due.len();
+/// Forgets senders' message ids whose time is over, from this time on. Gives back from which time there may be more.
+fn sweep(
+    tx: &mut Transaction<'_>,
+    store: &dyn Store,
+    from: Millis,
+    window: Millis,
+) -> Result<Option<Millis>, StoreError> {
+    let due = store.scan(keys::expiries(from..=tx.now), Order::Forward, SWEEP)?;
+    let is_full = due.len() == SWEEP;
+    let mut last = from;
     for (key, _) in due {
-        let ids = keys::Fields::of(&key).and_then(|mut fields| {
-            fields.number()?;
-            Some((fields.text()?, fields.text()?))
-        });
-        if let Some((user, cmid)) = ids {
+        let ids = keys::Fields::of(&key)
+            .and_then(|mut fields| Some((fields.number()?, fields.text()?, fields.text()?)));
+        if let Some((time, user, cmid)) = ids {
+            last = time;
             chat::forget_answer(tx, &user, &cmid, window)?;
         }
         tx.delete(key);
     }
-    Ok(count)
+    Ok(is_full.then_some(last))
 }
 
 /// Reads the rules on topics that are not chat, or says what is wrong with them, all of it.

@@ -157,8 +157,10 @@ pub fn forget_answer(
 ) -> Result<(), StoreError> {
     let key = keys::dedupe(user, cmid);
     let answer: Option<Answer> = tx.record(&key)?;
-    if answer.is_none_or(|answer| answer.ts.saturating_add(window) <= tx.now) {
-        tx.delete(key);
+    match answer.map(|answer| answer.ts.saturating_add(window)) {
+        // Used again since, or the window is longer than it was.
+        Some(until) if until > tx.now => tx.put(keys::expiry(until, user, cmid), Vec::new()),
+        _ => tx.delete(key),
     }
     Ok(())
 }

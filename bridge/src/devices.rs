@@ -16,6 +16,7 @@ use crate::login::device_class;
 use crate::queue::{CONNECTED, Queues, SessionRecord};
 use crate::store::{Batch, Order, Store, StoreError, for_each, keys};
 use crate::transaction::Transaction;
+use crate::wills;
 
 /// A device for an operator, in the form of the administrative API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,10 +202,13 @@ pub fn end_sessions(
     for session in &sessions {
         let mut tx = Transaction::new(store, now);
         queues.end(&mut tx, store, &session.device.client, &[], 0)?;
-        if matches!(whose, Whose::User(_)) {
-            tx.delete(keys::will(&session.device.client));
-        }
         // Nobody is connected who could be told.
+        tx.commit().map(drop)?;
+    }
+    if let Whose::User(user) = whose {
+        // Also of connections without a session that outlived them, which died with the server.
+        let mut tx = Transaction::new(store, now);
+        wills::clients_of(store, user)?.iter().for_each(|client| tx.delete(keys::will(client)));
         tx.commit().map(drop)?;
     }
     Ok(sessions.len())
@@ -225,6 +229,7 @@ mod tests {
     use crate::store::MemoryStore;
     use hubbub_broker::codec::{QoS, SubscribeOptions};
     use hubbub_broker::message::Message;
+    use hubbub_broker::policy::Door;
 
     fn device(client: &str) -> Device {
         Device { user: "bob".into(), client: client.into() }
@@ -278,13 +283,23 @@ mod tests {
     #[test]
     fn sessions_of_a_user_or_a_device_end_and_nothing_of_them_is_left() {
         let store = left_behind();
+        // Of a connection whose session was to end with it.
+        let mut tx = Transaction::new(&store, 5);
+        let terms = wills::Terms { kind: "web".into(), door: Door::Mqtt, delay: 0, expiry: None };
+        wills::keep(
+            &mut tx,
+            &device("web2"),
+            terms,
+            &Message { topic: "dm/alice".into(), ..Message::default() },
+        );
+        tx.commit().unwrap();
         let end = |whose| end_sessions(&store, &Config::default(), &whose, 9).unwrap();
         assert_eq!(end(Whose::Device(device("bob-phone"))), 1);
         assert_eq!(end(Whose::Device(device("eve"))), 0, "it is of another user");
         assert_eq!(end(Whose::User("bob".into())), 1);
         let left = list(&store, None);
         assert_eq!(left.iter().map(|device| device.client.as_str()).collect::<Vec<_>>(), ["eve"]);
-        for range in [keys::all_queued(), keys::all_subscriptions(), keys::all_cursors()] {
+        for range in [keys::all_queued(), keys::all_subscriptions(), keys::all_cursors(), keys::all_wills()] {
             assert_eq!(store.scan(range, Order::Forward, 9).unwrap(), []);
         }
     }

@@ -7,6 +7,7 @@ pub mod devices;
 pub mod envelope;
 pub mod inbox;
 pub mod inspect;
+mod later;
 pub mod location;
 pub mod login;
 pub mod notify;

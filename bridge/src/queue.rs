@@ -123,11 +123,18 @@ impl Queues {
     /// Reads all sessions from disk, for this and for the edges: one pass over each kind of record.
     pub fn restore(&mut self, store: &dyn Store, now: Millis) -> Result<Vec<RestoredSession>, StoreError> {
         let mut restored = Restored::default();
+        let mut tx = Transaction::new(store, now);
         for_each(store, keys::all_sessions(), &mut |key, value| {
-            let (Some(client), Ok(record)) = (client_of(key), postcard::from_bytes(value)) else {
+            let (Some(client), Ok(record)) = (client_of(key), postcard::from_bytes::<SessionRecord>(value))
+            else {
                 tracing::error!(key = keys::show(key), "session unreadable, left out");
                 return Ok(());
             };
+            if record.ended_at == CONNECTED {
+                // Its time is counted from now on, also if there is another restart before the client returns.
+                let record = SessionRecord { user: record.user.clone(), ended_at: now, ..record };
+                tx.put_record(keys::session(&client), &record);
+            }
             restored.add(self.restore_one(client, record, now));
             Ok(())
         })?;
@@ -142,6 +149,7 @@ impl Queues {
         }
         for_each(store, keys::all_queued(), &mut |key, value| {
             if let Some(session) = client_of(key).and_then(|client| self.sessions.get_mut(&client)) {
+                session.fill.begins_at(position_of(key).unwrap_or_default());
                 session.fill.add(value.len());
                 self.count(Size::of(value.to_vec()), true);
             }
@@ -153,7 +161,6 @@ impl Queues {
             }
             Ok(())
         })?;
-        let mut tx = Transaction::new(store, now);
         self.call_in_loans(&mut tx, store)?;
         // Nobody is connected who could be told.
         tx.commit().map(drop)?;
@@ -180,7 +187,8 @@ impl Queues {
         restored: &mut Restored,
     ) -> Result<(), StoreError> {
         for_each(store, keys::all_subscriptions(), &mut |key, value| {
-            let Some(session) = restored.of(key) else { return Ok(()) };
+            // A session that was to end with its connection gets nothing more.
+            let Some(session) = restored.of(key).filter(|session| session.expiry > 0) else { return Ok(()) };
             let filter =
                 keys::Fields::of(key).and_then(|mut fields| fields.text().and_then(|_| fields.text()));
             let (Some(filter), Ok(record)) = (filter, postcard::from_bytes::<SubscriptionRecord>(value))
@@ -260,9 +268,10 @@ impl Queues {
     ) -> Result<(), StoreError> {
         let Some(session) = self.sessions.get(client) else { return Ok(()) };
         tx.delete(keys::cursor(&session.user, client));
+        let oldest = session.fill.oldest;
         self.unindex_all(tx, store, client)?;
         self.sessions.remove(client);
-        self.forget_queue(tx, store, client)?;
+        self.forget_queue(tx, store, client, oldest)?;
         for range in [
             keys::subscriptions_of(client),
             keys::inbound_of(client, 0..=u16::MAX),
@@ -283,8 +292,9 @@ impl Queues {
         tx: &mut Transaction<'_>,
         store: &dyn Store,
         client: &ByteString,
+        oldest: u64,
     ) -> Result<(), StoreError> {
-        let range = keys::queued_of(client, 0..=u64::MAX);
+        let range = keys::queued_of(client, oldest..=u64::MAX);
         let here: Vec<Vec<u8>> = tx.keys_within(&range).cloned().collect();
         for key in here {
             if let Some(entry) = tx.get(&key)? {
@@ -408,6 +418,7 @@ impl Queues {
             Some(share) => lane::put(&mut entry, &(&head, share), Some(message)),
             None => lane::put(&mut entry, &head, Some(message)),
         }
+        session.fill.comes(position);
         session.fill.add(entry.len());
         let size = Size { entry: entry.len(), payload: Some(message.payload.len() as u64) };
         tx.put(keys::queued(client, position), entry.to_vec());
@@ -442,6 +453,7 @@ impl Queues {
         if let Some(size) = size {
             if let Some(session) = self.sessions.get_mut(client) {
                 session.fill.remove(size.entry);
+                session.fill.went(position);
             }
             self.count(size, false);
             tx.delete(key);
@@ -481,10 +493,12 @@ impl Queues {
     /// Reads a page of a queue from disk for its session.
     pub fn page(&mut self, store: &dyn Store, frames: &mut Frames, page: Page<'_>) -> Result<(), StoreError> {
         let Page { at, client, from, max } = page;
+        let mut session = self.sessions.get_mut(client);
+        let oldest = session.as_ref().map_or(0, |session| session.fill.oldest);
+        let from = from.max(oldest);
         let found = store.scan(keys::queued_of(client, from..=u64::MAX), Order::Forward, max + 1)?;
         let mut more = found.len() > max;
         let (mut next, before) = (from, frames.bytes());
-        let mut session = self.sessions.get_mut(client);
         for (key, value) in found.into_iter().take(max) {
             if frames.bytes() - before > PAGE_BYTES {
                 more = true;
@@ -710,6 +724,54 @@ mod tests {
             (packets(0), packets(1), packets(2)),
             ((vec![], vec![]), (vec![5], vec![6]), (vec![], vec![]))
         );
+    }
+
+    #[test]
+    fn the_time_of_a_session_is_counted_from_the_first_restart() {
+        let store = left_behind();
+        for now in [1000, 2000] {
+            let restored = queues().restore(&store, now).unwrap();
+            assert!(restored.iter().all(|session| session.ended_at == 1000), "at {now}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_was_to_end_with_its_connection_gets_nothing_more_after_a_restart() {
+        let store = left_behind();
+        let ab = Device { user: "bob".into(), client: "ab".into() };
+        let mut before = queues();
+        before.restore(&store, 1000).unwrap();
+        batch(&store, |tx| before.open(tx, &store, &ab, 0, false).unwrap());
+        let mut queues = queues();
+        queues.restore(&store, 2000).unwrap();
+        batch(&store, |tx| queues.enqueue(tx, &news("for/ab")).unwrap());
+        assert_eq!(queued(&store, "ab"), 2);
+        batch(&store, |tx| queues.end(tx, &store, &ab.client, &[], 0).unwrap());
+        assert_eq!(queued(&store, "ab"), 0);
+    }
+
+    #[test]
+    fn a_queue_is_read_from_where_it_begins() {
+        let (store, mut queues) = (left_behind(), queues());
+        queues.restore(&store, 1000).unwrap();
+        let oldest = |queues: &Queues| queues.sessions["ab"].fill.oldest;
+        assert_eq!(oldest(&queues), 1);
+        for (taken, begins) in [(2, 1), (1, 2)] {
+            batch(&store, |tx| queues.taken(tx, &"ab".into(), taken).unwrap());
+            assert_eq!(oldest(&queues), begins, "never behind what waits");
+        }
+        batch(&store, |tx| queues.enqueue(tx, &news("for/ab")).unwrap());
+        let at = Place { edge: 0, slot: 0, generation: 0, reader: 1 };
+        let mut frames = Frames::default();
+        queues.page(&store, &mut frames, Page { at, client: "ab", from: 0, max: 9 }).unwrap();
+        let heads = frames.into_batches().flat_map(|(_, mut frames)| {
+            std::iter::from_fn(move || lane::take::<ToEdge>(&mut frames).unwrap())
+        });
+        let positions = heads.filter_map(|(head, _)| match head {
+            ToEdge::Entry { position, .. } => Some(position),
+            _ => None,
+        });
+        assert_eq!(positions.collect::<Vec<_>>(), [3]);
     }
 
     #[test]

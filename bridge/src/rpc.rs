@@ -15,6 +15,9 @@ use crate::store::{Order, Store, StoreError, keys};
 /// Messages in one answer at most.
 const MOST: usize = 200;
 
+/// Bytes of a request: more than any of them needs.
+const REQUEST_BYTES: usize = 4096;
+
 /// Messages in one answer if the request says nothing.
 const USUAL: usize = 50;
 
@@ -40,6 +43,9 @@ impl Request {
                 return Err("a request needs a response topic, or an id as the last level of its topic");
             }
         };
+        if message.payload.len() > REQUEST_BYTES {
+            return Err("a request has at most 4096 bytes");
+        }
         let own = format!("u/{user}/");
         if !answer_to.starts_with(&own) || *answer_to == format!("{own}inbox") {
             return Err("the response topic has to lie under u/{your user name}/");
@@ -48,7 +54,15 @@ impl Request {
             Some(data) => Properties::builder().correlation_data(&data).build(),
             None => Properties::default(),
         };
-        Ok(Request { method, user: user.clone(), payload: message.payload.clone(), answer_to, correlation })
+        // Copied, so that it does not keep the batch that it came in.
+        let payload = bytes::Bytes::copy_from_slice(&message.payload);
+        let (user, answer_to) = (ByteString::from(&**user), ByteString::from(&*answer_to));
+        Ok(Request { method, user, payload, answer_to, correlation })
+    }
+
+    /// Who asks.
+    pub fn user(&self) -> &ByteString {
+        &self.user
     }
 
     /// The answer, from what is on disk.

@@ -1,8 +1,10 @@
 //! What is too old goes: entries of inboxes and messages of conversations, a little in every turn, so that acknowledgements
 //! never wait for it. What went leaves a gap in `n` or `seq` that a client sees.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
+use ahash::RandomState;
 use serde::Deserialize;
 
 use hubbub_broker::clock::Millis;
@@ -20,6 +22,8 @@ const OWNERS: usize = 16;
 const RECORDS: usize = 512;
 /// Milliseconds between two turns of one round: in between, others have the disk.
 const PAUSE: Millis = 10;
+/// Owners of which it is known where their records begin.
+const MARKS: usize = 65_536;
 
 /// Goes round all inboxes, then all conversations, then rests.
 pub struct Trimmer {
@@ -27,7 +31,19 @@ pub struct Trimmer {
     stage: Stage,
     /// Behind the owner that was looked at last.
     from: Vec<u8>,
+    /// By the key of an owner the position in front of which there is nothing left. What was deleted costs whoever reads from
+    /// there until the engine has merged it away, and a queue is deleted at its front.
+    begins: HashMap<Vec<u8>, u64, RandomState>,
     due: Millis,
+}
+
+/// What became of the records of one owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Trimmed {
+    /// How many went, [`RECORDS`] at most.
+    gone: usize,
+    /// In front of this position there is nothing left.
+    begins: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +72,8 @@ impl Trimmer {
             delivered: keep.delivered,
             round: millis(keep.round),
         };
-        Trimmer { rules, stage: Stage::Inboxes, from: keys::all_inbox_heads().start, due: 0 }
+        let from = keys::all_inbox_heads().start;
+        Trimmer { rules, stage: Stage::Inboxes, from, begins: HashMap::default(), due: 0 }
     }
 
     /// When [`Trimmer::handle_timeout`] has something to do.
@@ -106,7 +123,9 @@ impl Trimmer {
         let owners = store.scan(self.from.clone()..end, Order::Forward, OWNERS)?;
         for (key, _) in &owners {
             let Some(owner) = keys::Fields::of(key).and_then(|mut fields| fields.text()) else { continue };
-            let gone = trim(&self.rules, tx, store, &owner)?;
+            let begins = self.begins.get(key).copied().unwrap_or(0);
+            let Trimmed { gone, begins } = trim(&self.rules, tx, store, &owner, begins)?;
+            self.remember(key, begins);
             if gone > 0 {
                 // Enough for one turn. If the page was full there may be more of this one.
                 self.from = if gone == RECORDS { key.clone() } else { behind(key) };
@@ -118,6 +137,15 @@ impl Trimmer {
         }
         Ok(owners.len() < OWNERS)
     }
+
+    /// A round goes through all owners in turn: where there is no room for one, there will soon be none for any.
+    fn remember(&mut self, owner: &[u8], begins: u64) {
+        if let Some(known) = self.begins.get_mut(owner) {
+            *known = begins;
+        } else if self.begins.len() < MARKS {
+            self.begins.insert(owner.to_vec(), begins);
+        }
+    }
 }
 
 /// The smallest key behind this one.
@@ -125,8 +153,8 @@ fn behind(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
 }
 
-/// Takes away what is too old of one owner; gives back how many records, [`RECORDS`] at most.
-type Trim = fn(&Rules, &mut Transaction<'_>, &dyn Store, &str) -> Result<usize, StoreError>;
+/// Takes away what is too old of one owner, whose records begin at that position or behind it.
+type Trim = fn(&Rules, &mut Transaction<'_>, &dyn Store, &str, u64) -> Result<Trimmed, StoreError>;
 
 impl Rules {
     fn trim_inbox(
@@ -134,7 +162,8 @@ impl Rules {
         tx: &mut Transaction<'_>,
         store: &dyn Store,
         user: &str,
-    ) -> Result<usize, StoreError> {
+        begins: u64,
+    ) -> Result<Trimmed, StoreError> {
         let taken = if self.delivered { 0 } else { inbox::taken_by_all(store, user)? };
         let stays = |(key, value): &Pair| {
             let is_taken = inbox::position(key).is_some_and(|n| n <= taken);
@@ -143,15 +172,14 @@ impl Rules {
                 read => Ok(read.is_err()),
             }
         };
-        let gone = first_that_go(store, keys::inbox_of(user, 0..=u64::MAX), stays)?;
-        let number = gone.len();
+        let (gone, trimmed) = first_that_go(store, keys::inbox_of(user, begins..=u64::MAX), begins, stays)?;
         for (key, value) in gone {
             if let (false, Ok(entry)) = (self.delivered, postcard::from_bytes::<InboxEntry>(&value)) {
                 tx.put_number(keys::left(&entry.cid, user), entry.seq);
             }
             tx.delete(key);
         }
-        Ok(number)
+        Ok(trimmed)
     }
 
     /// The messages of a conversation stand in the order of their times.
@@ -160,16 +188,16 @@ impl Rules {
         tx: &mut Transaction<'_>,
         store: &dyn Store,
         cid: &str,
-    ) -> Result<usize, StoreError> {
+        begins: u64,
+    ) -> Result<Trimmed, StoreError> {
         let left_by_all = if self.delivered { 0 } else { left_by_all(store, cid)? };
         let stays = |(key, value): &Pair| {
             let is_left = inbox::position(key).is_some_and(|seq| seq <= left_by_all);
             Ok(!is_left && !self.messages.is_some_and(|age| is_older(value, age, tx.now)))
         };
-        let gone = first_that_go(store, keys::messages_of(cid, 0..=u64::MAX), stays)?;
-        let number = gone.len();
+        let (gone, trimmed) = first_that_go(store, keys::messages_of(cid, begins..=u64::MAX), begins, stays)?;
         gone.into_iter().for_each(|(key, _)| tx.delete(key));
-        Ok(number)
+        Ok(trimmed)
     }
 
     /// An entry whose message is gone is of no use to anybody.
@@ -197,11 +225,14 @@ fn left_by_all(store: &dyn Store, cid: &str) -> Result<u64, StoreError> {
 fn first_that_go(
     store: &dyn Store,
     range: Range<Vec<u8>>,
+    begins: u64,
     stays: impl Fn(&Pair) -> Result<bool, StoreError>,
-) -> Result<Vec<Pair>, StoreError> {
-    match store.scan(range.clone(), Order::Forward, 1)?.first() {
-        Some(first) if !stays(first)? => {}
-        _ => return Ok(Vec::new()),
+) -> Result<(Vec<Pair>, Trimmed), StoreError> {
+    let at = |pair: Option<&Pair>| pair.and_then(|(key, _)| inbox::position(key)).unwrap_or(begins);
+    let first = store.scan(range.clone(), Order::Forward, 1)?;
+    let none = Trimmed { gone: 0, begins: at(first.first()) };
+    if first.first().map_or(Ok(true), &stays)? {
+        return Ok((Vec::new(), none));
     }
     let mut page = store.scan(range, Order::Forward, RECORDS)?;
     let (mut from, mut to) = (0, page.len());
@@ -213,7 +244,8 @@ fn first_that_go(
         }
     }
     page.truncate(from);
-    Ok(page)
+    let trimmed = Trimmed { gone: from, begins: at(page.last()).saturating_add(1) };
+    Ok((page, trimmed))
 }
 
 /// What cannot be read has no age, and stays.
@@ -227,8 +259,10 @@ fn is_older(message: &[u8], age: Millis, now: Millis) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
-    use crate::store::{Batch, MemoryStore};
+    use crate::store::{Batch, MemoryStore, Visit};
 
     const DAY: Millis = 86_400_000;
 
@@ -316,6 +350,59 @@ mod tests {
         assert_eq!(inbox_of(&store, "alice"), Vec::<u64>::new());
         assert_eq!(inbox_of(&store, "bob"), (41..=100).collect::<Vec<u64>>(), "the tablet is behind");
         assert_eq!(messages(&store), (41..=100).collect::<Vec<u64>>());
+    }
+
+    /// Remembers from where it was read.
+    struct Watched(MemoryStore, Mutex<Vec<Vec<u8>>>);
+
+    impl Store for Watched {
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            self.0.get(key)
+        }
+
+        fn scan(&self, range: Range<Vec<u8>>, order: Order, limit: usize) -> Result<Vec<Pair>, StoreError> {
+            self.1.lock().unwrap().push(range.start.clone());
+            self.0.scan(range, order, limit)
+        }
+
+        fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+            self.0.commit(batch)
+        }
+
+        fn walk(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+            self.0.walk(visit)
+        }
+
+        fn size_on_disk(&self) -> Result<u64, StoreError> {
+            self.0.size_on_disk()
+        }
+    }
+
+    #[test]
+    fn where_everything_went_nothing_is_read_again() {
+        let keep = Keep { messages: Some(days(10)), inbox_age: days(10), ..Keep::default() };
+        let store = Watched(store_with(100), Mutex::default());
+        let mut trimmer = Trimmer::new(&keep);
+        let mut now = 99 * DAY;
+        let mut round = || {
+            loop {
+                let mut tx = Transaction::new(&store, now);
+                trimmer.handle_timeout(&mut tx, &store).unwrap();
+                tx.commit().unwrap();
+                now = trimmer.poll_timeout();
+                if trimmer.from == keys::all_inbox_heads().start {
+                    break;
+                }
+            }
+            store.1.lock().unwrap().split_off(0)
+        };
+        let gone = |key: &Vec<u8>| {
+            let inbox = |user| keys::inbox_of(user, 0..=90).contains(key);
+            inbox("alice") || inbox("bob") || keys::messages_of("alice~bob", 0..=90).contains(key)
+        };
+        assert!(round().iter().any(gone));
+        assert_eq!(messages(&store.0), (91..=100).collect::<Vec<u64>>());
+        assert_eq!(round().iter().filter(|from| gone(from)).count(), 0);
     }
 
     #[test]

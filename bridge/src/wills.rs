@@ -54,6 +54,19 @@ pub fn wait(tx: &mut Transaction<'_>, device: &Device, due: Millis) -> Result<()
     Ok(())
 }
 
+/// The clients of a user that left a will.
+pub fn clients_of(store: &dyn Store, user: &str) -> Result<Vec<String>, StoreError> {
+    let mut clients = Vec::new();
+    for (key, value) in store.scan(keys::all_wills(), Order::Forward, usize::MAX)? {
+        if let Some(client) = keys::Fields::of(&key).and_then(|mut fields| fields.text())
+            && read(&client, value).is_some_and(|(head, _)| *head.user == *user)
+        {
+            clients.push(client);
+        }
+    }
+    Ok(clients)
+}
+
 /// Gives the wills that are owed to the sessions of an earlier run. A connection that was there has been lost now. One
 /// whose session did not outlive it gets a session that is over.
 pub fn restore(
@@ -70,9 +83,17 @@ pub fn restore(
             wills.insert(client, will);
         }
     }
+    let mut tx = Transaction::new(store, now);
     for session in sessions.iter_mut() {
-        session.will = wills.remove(&session.device.client).map(|will| owed(will, session.expiry, now));
+        let Some((head, message)) = wills.remove(&session.device.client) else { continue };
+        if head.due.is_none() {
+            // Its delay has begun, also if there is another restart before it is over.
+            let due = Some(due(&head.terms, session.expiry, now));
+            put(&mut tx, &session.device.client, &WillHead { due, ..head.clone() }, &message);
+        }
+        session.will = Some(owed((head, message), session.expiry, now));
     }
+    tx.commit().map(drop)?;
     let over = wills.into_iter().map(|(client, (head, message))| RestoredSession {
         device: Device { user: head.user.clone(), client },
         expiry: 0,
@@ -87,9 +108,13 @@ pub fn restore(
 }
 
 /// The delay ends with the session (§3.1.3.2.2).
+fn due(terms: &Terms, session_expiry: u32, now: Millis) -> Millis {
+    now + Millis::from(terms.delay.min(session_expiry)) * 1000
+}
+
 fn owed((head, message): (WillHead, Message), session_expiry: u32, now: Millis) -> RestoredWill {
+    let due = head.due.unwrap_or_else(|| due(&head.terms, session_expiry, now));
     let Terms { kind, door, delay, expiry } = head.terms;
-    let due = head.due.unwrap_or(now + Millis::from(delay.min(session_expiry)) * 1000);
     RestoredWill { will: message.into_will(delay, expiry), due, kind, door }
 }
 
@@ -150,11 +175,14 @@ mod tests {
 
     #[test]
     fn a_connection_that_died_with_the_server_was_lost_at_the_restart() {
-        let store = MemoryStore::default();
-        keep_one(&store, 60);
-        assert_eq!(due_after_restart(&store, vec![session(3600)]), NOW + 60_000);
-        assert_eq!(due_after_restart(&store, vec![session(10)]), NOW + 10_000, "the session ends first");
-        assert_eq!(due_after_restart(&store, vec![]), NOW, "there is no session that could wait");
+        let due = |sessions| {
+            let store = MemoryStore::default();
+            keep_one(&store, 60);
+            due_after_restart(&store, sessions)
+        };
+        assert_eq!(due(vec![session(3600)]), NOW + 60_000);
+        assert_eq!(due(vec![session(10)]), NOW + 10_000, "the session ends first");
+        assert_eq!(due(vec![]), NOW, "there is no session that could wait");
     }
 
     #[test]
@@ -165,6 +193,16 @@ mod tests {
         wait(&mut tx, &device(), NOW + 5_000).unwrap();
         tx.commit().unwrap();
         assert_eq!(due_after_restart(&store, vec![session(3600)]), NOW + 5_000);
+    }
+
+    #[test]
+    fn a_delay_does_not_begin_again_with_another_restart() {
+        let store = MemoryStore::default();
+        keep_one(&store, 60);
+        assert_eq!(due_after_restart(&store, vec![session(3600)]), NOW + 60_000);
+        let mut later = vec![session(3600)];
+        restore(&store, &mut later, NOW + 50_000).unwrap();
+        assert_eq!(later[0].will.as_ref().map(|will| will.due), Some(NOW + 60_000));
     }
 
     #[test]

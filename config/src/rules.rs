@@ -65,6 +65,7 @@ pub(crate) static RULES: &[Rule] = &[
         broken: login::order,
     },
     Rule { keys: &["login.hook", "login.hook_secret"], broken: login::unsigned_hook },
+    Rule { keys: &["login.scram", "login.order"], broken: login::scram_past_the_hook },
     Rule {
         keys: &["login.hook_timeout", "limits.connect_deadline", "login.hook"],
         broken: login::hook_too_slow,

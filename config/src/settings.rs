@@ -223,6 +223,8 @@ settings! {
         takeovers: Option<u32> = Some(20), Maybe(Count(1, 1_000_000));
         /// The time for which they are counted.
         takeover_window: Duration = secs(MINUTE), Span(secs(1), secs(DAY));
+        /// Requests of one user (`rpc/…`) that wait for their answers; further ones are refused.
+        requests_per_user: usize = 64, Count(1, 100_000);
         /// Publishes a second of one client. Beyond, nothing is read from it for a while; people need less than 20.
         publishes_per_second: Option<u32> = None, Maybe(Count(1, 100_000_000));
         /// Bytes a second from one client, whatever it sends. Beyond, nothing is read from it for a while.

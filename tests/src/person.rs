@@ -78,6 +78,12 @@ impl Arrival {
         self
     }
 
+    /// Of a session, if there is one, that ends with this connection.
+    pub fn resuming(mut self) -> Arrival {
+        self.connect.clean = false;
+        self
+    }
+
     /// With nothing of an earlier session, and without keeping this one.
     pub fn starting_anew(mut self) -> Arrival {
         self.connect = Connect { clean: true, props: Props::default(), ..self.connect };

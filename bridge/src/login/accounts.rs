@@ -78,6 +78,10 @@ impl Accounts {
             guard.succeeded(who);
             return Ok(());
         }
+        // Devices with an old password try it for ever. Where an account changes, what was guessed is forgotten.
+        if guard.is_repeat(who, password) {
+            return Err(LoginRefusal::BadCredentials);
+        }
         let turn = self.hashing.enter().await?;
         // Others may have guessed meanwhile: what waited is no way round the pause.
         guard.ask(who)?;

@@ -60,6 +60,11 @@ impl Guard {
         }
     }
 
+    /// Whether it was wrong the last time already.
+    pub fn is_repeat(&self, who: &Trier, guess: &[u8]) -> bool {
+        self.lockout().is_repeat(who.attempt(), guess, self.clock.now())
+    }
+
     /// It was wrong.
     pub fn failed(&self, who: &Trier, guess: &[u8]) {
         let now = self.clock.now();
@@ -82,6 +87,10 @@ impl Guard {
     /// Forgets the failures of a user; whether there were any.
     pub fn unlock(&self, user: &str) -> bool {
         self.lockout().unlock(user)
+    }
+
+    pub fn unlock_all(&self) {
+        self.lockout().unlock_all();
     }
 
     fn lockout(&self) -> MutexGuard<'_, Lockout> {

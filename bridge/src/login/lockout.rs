@@ -119,6 +119,13 @@ impl Lockout {
         }
     }
 
+    /// Whether this is the password that was wrong the last time: it is wrong still, and not worth the work to find that out.
+    pub fn is_repeat(&self, attempt: Attempt<'_>, password: &[u8], now: Millis) -> bool {
+        let key = self.place(attempt).key;
+        let count = self.guesses.get(key).filter(|count| !self.is_forgotten(count, now));
+        count.is_some_and(|count| count.guess == self.hasher.hash_one((key, password)))
+    }
+
     /// The password was wrong. Gives back what follows for the next attempt.
     pub fn failed(&mut self, attempt: Attempt<'_>, password: &[u8], now: Millis) -> Ruling {
         let place = self.place(attempt);
@@ -161,6 +168,11 @@ impl Lockout {
     pub fn unlock(&mut self, user: &str) -> bool {
         let user = self.hasher.hash_one(user);
         self.guesses.remove_all(|count| count.user == user)
+    }
+
+    /// Forgets the failures of all users.
+    pub fn unlock_all(&mut self) {
+        self.guesses.remove_all(|_| true);
     }
 
     /// A familiar place counts from one pause to the next, others go on to the lock.

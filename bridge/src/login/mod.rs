@@ -211,6 +211,11 @@ impl Login {
         self.guard.unlock(user)
     }
 
+    /// Forgets the failed logins of everybody.
+    pub fn unlock_all(&self) {
+        self.guard.unlock_all();
+    }
+
     /// Begins an authentication of MQTT 5 by this method, if it is offered.
     pub(crate) fn exchange(&self, method: &str, request: LoginRequest) -> Option<Box<dyn Exchange>> {
         let scram = self.scram.filter(|_| method == scram::METHOD && request.door != Door::BareClientId)?;

@@ -35,8 +35,9 @@ pub(super) struct Fill {
     bytes: u64,
     /// Messages that went since the last entry.
     dropped: u64,
-    /// No entry stands in front of this one.
-    oldest: u64,
+    /// No entry stands in front of this one. Whoever reads a queue begins here, not at its start: what was deleted there
+    /// costs a reader until the engine has merged it away.
+    pub oldest: u64,
 }
 
 impl Fill {
@@ -50,6 +51,26 @@ impl Fill {
         self.bytes = self.bytes.saturating_sub(bytes as u64);
     }
 
+    /// An entry that is found at the start stands here; called in the order of the queue.
+    pub fn begins_at(&mut self, position: u64) {
+        if self.waiting == 0 {
+            self.oldest = position;
+        }
+    }
+
+    /// An entry is added: behind all others, unless the disk was damaged.
+    pub fn comes(&mut self, position: u64) {
+        self.oldest = self.oldest.min(position);
+    }
+
+    /// The entry at this position is gone.
+    pub fn went(&mut self, position: u64) {
+        // The first one is 1.
+        if position <= self.oldest.max(1) {
+            self.oldest = position.saturating_add(1);
+        }
+    }
+
     /// The message that tells of those that went, if any did.
     pub fn marked(&mut self, message: &Message) -> Option<Message> {
         let dropped = std::mem::take(&mut self.dropped);
@@ -57,7 +78,7 @@ impl Fill {
         (dropped > 0).then(|| Message { properties: properties(), ..message.clone() })
     }
 
-    fn fits(&self, bytes: usize, max: &QueueLimits) -> bool {
+    pub fn fits(&self, bytes: usize, max: &QueueLimits) -> bool {
         self.waiting < max.messages && self.bytes.saturating_add(bytes as u64) <= max.bytes
     }
 }

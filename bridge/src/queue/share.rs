@@ -84,7 +84,7 @@ impl Queues {
     ) -> Result<Owed, StoreError> {
         let Some(session) = self.sessions.get(client) else { return Ok(Vec::new()) };
         let mut owed = Vec::new();
-        for (key, value) in tx.scan(keys::queued_of(client, 0..=u64::MAX))? {
+        for (key, value) in tx.scan(keys::queued_of(client, session.fill.oldest..=u64::MAX))? {
             let Ok(Some(((head, share), Some(message)))) =
                 lane::take::<(QueuedHead, Share)>(&mut Bytes::from(value))
             else {
@@ -102,7 +102,7 @@ impl Queues {
 
     /// In turn; sessions that are here before those that are away, and those that are full not at all.
     fn choose(&mut self, share: &Share, message: &Message) -> Option<(ByteString, SubscriptionRecord)> {
-        let (text, max) = (share.text(), self.max.messages);
+        let (text, bytes) = (share.text(), message.encoded_len());
         let mut members = Vec::new();
         self.subscribers.for_each_match(&message.topic, |(client, group), record| {
             if group.as_ref() == Some(&text)
@@ -112,10 +112,10 @@ impl Queues {
             }
         });
         let known = !members.is_empty();
-        members.retain(|(.., session)| session.fill.waiting < max);
+        members.retain(|(.., session)| session.fill.fits(bytes, &self.max));
         if known && members.is_empty() {
             self.counters.queue_overflows_total.add(1);
-            tracing::warn!(share = %text, max, "queues of all members full");
+            tracing::warn!(share = %text, "queues of all members full");
         }
         if members.iter().any(|(.., session)| session.is_here()) {
             members.retain(|(.., session)| session.is_here());

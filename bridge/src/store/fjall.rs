@@ -19,8 +19,10 @@ const MEMTABLE_LEAST: u64 = 2 * 1024 * 1024;
 /// Bytes of journals that may be kept for data that is not in a table yet: the least that fjall allows.
 const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Threads that write tables and merge them: while one merges, what was collected in memory can still leave it.
-const WORKERS: usize = 2;
+/// Threads that write tables and merge them. In fjall 3.1 (`worker_pool.rs`) the first merges nothing: while all others do, it hands
+/// the request back and forth, a whole core of it; so there is one more than usually merges. A single one comes to wait for
+/// itself, when its queue of requests is full and it has one more.
+const WORKERS: usize = 3;
 /// Bytes of the unit in which Unix counts what a file has been allotted.
 const BLOCK: u64 = 512;
 

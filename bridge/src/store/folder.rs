@@ -1,6 +1,7 @@
 //! The data folder as a whole: a marker that says which format and engine it has, so that a folder which lost its data
 //! is not taken for a new one, and one engine does not begin anew over the data of another.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use hubbub_config::Engine;
@@ -76,8 +77,14 @@ fn write_whole(file: &Path, text: &str) -> std::io::Result<()> {
         return Ok(());
     }
     let unfinished = file.with_extension("new");
-    std::fs::write(&unfinished, text)?;
-    std::fs::rename(unfinished, file)
+    let mut new = std::fs::File::create(&unfinished)?;
+    new.write_all(text.as_bytes())?;
+    new.sync_all()?;
+    std::fs::rename(unfinished, file)?;
+    match file.parent() {
+        Some(folder) => std::fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 fn unusable(path: &Path, error: impl std::fmt::Display) -> StoreError {

@@ -182,11 +182,14 @@ pub fn dedupes_of(uid: &str) -> Range<Vec<u8>> {
     under(owned(b'k', uid))
 }
 
-/// What is to be forgotten up to `now_ms`, milliseconds, itself included.
-pub fn expiries_until(now_ms: u64) -> Range<Vec<u8>> {
-    let mut end = vec![b'e', b'/'];
-    now_ms.write(&mut end);
-    all_expiries().start..under(end).end
+/// What is to be forgotten from one time to another, milliseconds, both included.
+pub fn expiries(times: RangeInclusive<u64>) -> Range<Vec<u8>> {
+    let at = |time: u64| {
+        let mut key = vec![b'e', b'/'];
+        time.write(&mut key);
+        key
+    };
+    at(*times.start())..under(at(*times.end())).end
 }
 
 /// Reads the fields of a key again, in the order they were written.
@@ -354,7 +357,8 @@ mod tests {
         fn a_range_of_one_owner_holds_exactly_its_keys(a in id(), b in id(), n in number(), from in number(), to in number()) {
             prop_assert_eq!(inbox_of(&a, from..=to).contains(&inbox(&b, n)), a == b && (from..=to).contains(&n));
             prop_assert_eq!(subscriptions_of(&a).contains(&subscription(&b, "f")), a == b);
-            prop_assert_eq!(expiries_until(from).contains(&expiry(n, &a, &b)), n <= from);
+            prop_assert_eq!(expiries(0..=from).contains(&expiry(n, &a, &b)), n <= from);
+            prop_assert_eq!(expiries(from..=u64::MAX).contains(&expiry(n, &a, &b)), n >= from);
         }
 
         #[test]

@@ -8,6 +8,7 @@
 //! | [`stage`] | a bridge driven turn by turn, and what it said |
 //! | [`proof`] | what must hold of the data on disk at any time |
 //! | [`failing`] | the commit, or the flush after it, fails |
+//! | [`repeats`] | an answer was lost on its way |
 //! | [`slow`] | the flush takes long |
 //! | [`torn`] | a batch of the real engines was written half |
 
@@ -17,6 +18,7 @@
 mod failing;
 mod faulty;
 mod proof;
+mod repeats;
 mod script;
 mod slow;
 mod stage;

@@ -151,7 +151,7 @@ fn received(position: u64, packet_id: u16) -> ToBridge {
     ToBridge::Received { at: place(&device), device, position, packet_id }
 }
 
-fn forgotten(token: u64, packet_id: u16) -> ToBridge {
+pub fn forgotten(token: u64, packet_id: u16) -> ToBridge {
     let device = device("alice");
     ToBridge::Forgotten { at: place(&device), token, device, packet_id }
 }

@@ -440,10 +440,15 @@ impl Newcomer {
     async fn say_no(mut self, out: OutBuffer) {
         // The client may be gone; there is nobody else to tell.
         let _ = self.send(out, true).await;
-        let Ok(mut stream) = self.stream.settle() else { return };
+        let (stream, ticket) = (self.stream, self.ticket);
+        let Ok(mut stream) = stream.settle() else { return };
         let _ = stream.shutdown().await;
         // Closing while something is unread would reset the connection before the client has read the answer.
-        spawn_local(async move { tokio::time::timeout(link::LINGER, link::drain(&stream)).await });
+        spawn_local(async move {
+            let _ = tokio::time::timeout(link::LINGER, link::drain(&stream)).await;
+            // For as long as it is open it counts.
+            drop(ticket);
+        });
     }
 
     async fn send(&mut self, mut out: OutBuffer, last: bool) -> std::io::Result<()> {

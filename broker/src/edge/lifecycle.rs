@@ -18,7 +18,7 @@ use crate::codec::{Connect, QoS, Version, Will};
 use crate::counters::Counters;
 use crate::gate::{Seat, Ticket};
 use crate::goodbye::Goodbye;
-use crate::lane::{Device, Ending, Place, Source, ToBridge};
+use crate::lane::{Device, Ending, Errand, Place, Source, ToBridge};
 use crate::outbuffer::OutBuffer;
 use crate::places::Claim;
 use crate::policy::{Identity, LoginRefusal, PublishVerdict};
@@ -60,8 +60,8 @@ impl Edge {
         let number = self.last_link;
         let mut link = Link::new(number, stream, peer, layers, decoder, rest);
         let admitted = self.admit(&identity, changes, connect.will.as_ref());
-        // Who comes back to a session is no new login.
-        let resumes = !connect.clean_start && self.clients.contains_key(&identity.device.client);
+        // Who comes back to a session that is kept is no new login.
+        let resumes = !connect.clean_start && self.can_be_resumed(&identity.device.client);
         let placed =
             admitted.and_then(|()| if resumes { self.take_place(&identity, false) } else { Ok(None) });
         link.seat = match placed.and_then(|_| self.take_seat(&identity, ticket)) {
@@ -73,8 +73,6 @@ impl Edge {
             }
         };
         self.make_room(&identity, connect.clean_start);
-        // A login is never refused.
-        let outdone = if resumes { None } else { self.take_place(&identity, true).unwrap_or(None) };
         let present = self.clients.get(&identity.device.client).copied();
         let expiry = self.expiry_of(&connect);
         let server_keep_alive = self.keep_alive_for(&connect);
@@ -85,13 +83,12 @@ impl Edge {
         if connect.properties.maximum_packet_size.is_some_and(|max| link.out.len() > max as usize) {
             // Without what CONNACK says the client would not keep to our limits.
             link.out = OutBuffer::default();
-            if !session_present {
-                self.leave_places(&identity.device, None);
-            }
             audit::failure(&self.shared.counters, &connect, peer, &method, Goodbye::AnswerTooLarge.text());
             self.refuse(link, &connect, 0x95, Goodbye::AnswerTooLarge.text());
             return None;
         }
+        // A login is never refused. Whoever does not come in takes no place away.
+        let outdone = if resumes { None } else { self.take_place(&identity, true).unwrap_or(None) };
         link.agreed = Agreed::of(&connect, &identity, peer);
         let (user, client) = (identity.device.user.clone(), identity.device.client.clone());
         let slot = match present {
@@ -127,6 +124,12 @@ impl Edge {
         let max = connect.properties.maximum_packet_size;
         encode::refusal(link.out.packet(), connect.version, code, reason, max);
         linger(link, false, self.shared.counters.clone());
+    }
+
+    /// Whether there is a session of this client that a connection can come back to.
+    fn can_be_resumed(&self, client: &str) -> bool {
+        let slot = self.clients.get(client).and_then(|slot| self.slots.get(*slot as usize));
+        slot.is_some_and(|entry| entry.link.is_none() || entry.session.is_persistent())
     }
 
     /// A client id belongs to the user who first used it, as long as there is a session of it. A will needs the rights of
@@ -485,6 +488,7 @@ impl Edge {
         let message = will.into_message(&identity.device.client, expires);
         match self.shared.policy.publish(&identity, &message.topic, &message.payload) {
             PublishVerdict::Plain(rule) => self.route(None, message, rule, None),
+            PublishVerdict::Errand(Errand::Chat) if self.is_full() => self.refuse_for_quota(&message, None),
             PublishVerdict::Errand(errand) => {
                 let at = self.nobody();
                 let from = identity.device;
@@ -539,7 +543,8 @@ impl Edge {
         let entry = &mut self.slots[slot as usize];
         (entry.rights, entry.since) = (None, ended_at);
         entry.durable = entry.session.is_persistent();
-        entry.stored = entry.durable;
+        // Also of a session that is over: the end of it is to be known where it lies.
+        entry.stored = true;
         let subscriptions: Vec<_> = entry.session.subscriptions.iter().cloned().collect();
         for subscription in &subscriptions {
             self.count_subscription(subscription, true);

@@ -90,7 +90,7 @@ impl Edge {
         }
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.shared.counters.store_full.get() > 0
     }
 
@@ -102,7 +102,7 @@ impl Edge {
         (queued && message.qos != QoS::AtMostOnce) || (message.retain && !message.payload.is_empty())
     }
 
-    fn refuse_for_quota(&mut self, message: &Message, waiter: Option<Waiter>) {
+    pub(super) fn refuse_for_quota(&mut self, message: &Message, waiter: Option<Waiter>) {
         self.shared.counters.publishes_over_quota_total.add(1);
         tracing::debug!(topic = &*message.topic, "publish refused, the store is full");
         self.answer(waiter, Outcome::refused(0x97, "the store is full"));

@@ -49,7 +49,10 @@ impl Edge {
             self.with_session(slot, |session, wire| {
                 session.subscribed(packet.packet_id, codes, refusals, None, wire);
             });
-            self.slots[slot as usize].owed.add(retained);
+            // A SUBACK that is too large for the client is the end of the connection, and the session may go with it.
+            if let Some(entry) = self.slots.get_mut(slot as usize) {
+                entry.owed.add(retained);
+            }
             return self.deliver_retained(slot);
         }
         let (token, device) = (session.next_token(), session.device.clone());

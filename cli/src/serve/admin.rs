@@ -95,6 +95,7 @@ fn carry_out(house: &House, change: Change) -> Result<(Value, Option<Dismissal>)
     let (op, name) = match change {
         Change::Add { name, password } => {
             login.change_accounts(|store| users::add(store, &name, password, scram))?;
+            login.unlock(&name);
             ("add", name)
         }
         Change::Passwd { name, password } => {
@@ -118,6 +119,7 @@ fn carry_out(house: &House, change: Change) -> Result<(Value, Option<Dismissal>)
         }
         Change::Import { file } => {
             let count = login.change_accounts(|store| users::import(store, file.as_bytes()))?;
+            login.unlock_all();
             told(None, "import");
             return Ok((json!({ "ok": true, "imported": count }), None));
         }

@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hubbub_bridge::policy::House;
 use hubbub_bridge::store::Store;
 use hubbub_broker::audit::{Action, Entry};
+use hubbub_broker::clock::Deadline;
 use hubbub_broker::counters::Counters;
 use hubbub_broker::edges::Edges;
 use hubbub_broker::proxy::Proxies;
@@ -25,7 +26,6 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
 
 use self::guest::{Guest, Guests};
 use super::{admin, devices, health, records};
@@ -39,8 +39,8 @@ const MAX_BODY: usize = 4 * 1024 * 1024;
 /// How long a client may take for the head of its request.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 
-/// Health checks at once: each is a login and a commit.
-const MAX_CHECKS: usize = 4;
+/// For so long the outcome of a health check stands for others: each is a login and two commits, and nobody needs a token for it.
+const CHECK_COUNTS: Duration = Duration::from_secs(1);
 
 /// The pages, and how each may be asked for.
 const PAGES: [(&str, &str); 6] = [
@@ -66,14 +66,13 @@ pub struct Site {
     pub token: String,
     /// What everybody has to show, if that is set; an administrator may show it as well.
     pub common_token: Option<String>,
-    /// Room for health checks.
-    pub checks: Semaphore,
+    /// The last health check.
+    pub check: LastCheck,
 }
 
-/// Room for as many health checks as there may be.
-pub fn checks() -> Semaphore {
-    Semaphore::new(MAX_CHECKS)
-}
+/// The outcome of the last health check, and how long it counts. Whoever comes while there is one under way waits for it.
+#[derive(Default)]
+pub struct LastCheck(tokio::sync::Mutex<Option<(Deadline, StatusCode, String)>>);
 
 /// Binds the address.
 pub fn bind(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
@@ -158,17 +157,22 @@ async fn healthz(site: &Site) -> Answer {
     let Some(address) = site.mqtt else {
         return text(StatusCode::OK, "text/plain", "ok, without MQTT over TCP\n".to_owned());
     };
-    let Ok(_room) = site.checks.acquire().await else {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "not ok: stopping\n".to_owned());
-    };
+    let mut last = site.check.0.lock().await;
+    if let Some((counts, status, said)) = &*last
+        && !counts.is_over()
+    {
+        return text(*status, "text/plain", said.clone());
+    }
     let (user, password) = site.house.logins().canary();
-    match health::round_trip(address, &site.proxies, &user, &password).await {
-        Ok(took) => text(StatusCode::OK, "text/plain", format!("ok, round trip {} µs\n", took.as_micros())),
+    let (status, said) = match health::round_trip(address, &site.proxies, &user, &password).await {
+        Ok(took) => (StatusCode::OK, format!("ok, round trip {} µs\n", took.as_micros())),
         Err(why) => {
             tracing::error!(why, "health check failed");
-            text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("not ok: {why}\n"))
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ok: {why}\n"))
         }
-    }
+    };
+    *last = Some((Deadline::after(CHECK_COUNTS), status, said.clone()));
+    text(status, "text/plain", said)
 }
 
 async fn administer(request: Request<Incoming>, guest: &Guest, site: Arc<Site>) -> Answer {
@@ -180,13 +184,15 @@ async fn administer(request: Request<Incoming>, guest: &Guest, site: Arc<Site>) 
         Method::POST => {
             let Some(body) = body_of(request).await else { return too_long() };
             let edges = site.edges.clone();
-            let work = tokio::task::spawn_blocking(move || admin::change(&site.house, &body));
-            let failed = (StatusCode::INTERNAL_SERVER_ERROR, json!({ "error": "it failed" }), None);
-            let (status, answer, dismissal) = work.await.unwrap_or(failed);
-            if let Some(dismissal) = dismissal {
-                edges.dismiss(dismissal).await;
-            }
-            json_text((status, answer))
+            let work = to_its_end(async move {
+                let change = tokio::task::spawn_blocking(move || admin::change(&site.house, &body)).await;
+                let (status, answer, dismissal) = change.unwrap_or((FAILED, failed(), None));
+                if let Some(dismissal) = dismissal {
+                    edges.dismiss(dismissal).await;
+                }
+                (status, answer)
+            });
+            json_text(work.await)
         }
         _ => no_page("/admin/users"),
     }
@@ -197,9 +203,21 @@ async fn administer_devices(request: Request<Incoming>, guest: &Guest, site: Arc
         return refusal;
     }
     match body_of(request).await {
-        Some(body) => json_text(devices::answer(&site, &body).await),
+        Some(body) => json_text(to_its_end(async move { devices::answer(&site, &body).await }).await),
         None => too_long(),
     }
+}
+
+/// Does what was asked for to its end, also if whoever asked is gone by then: half of it would be an account that is gone, and
+/// connections of it that stay.
+async fn to_its_end(work: impl Future<Output = (StatusCode, Value)> + Send + 'static) -> (StatusCode, Value) {
+    tokio::spawn(work).await.unwrap_or_else(|_| (FAILED, failed()))
+}
+
+const FAILED: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
+
+fn failed() -> Value {
+    json!({ "error": "it failed" })
 }
 
 async fn body_of(request: Request<Incoming>) -> Option<Bytes> {

@@ -174,10 +174,10 @@ impl Running {
         if let Some(listener) = http {
             let mqtt = addresses.iter().find(|(door, _)| *door == Door::Mqtt).map(|(_, address)| *address);
             let proxies = shared.settings.proxies.clone();
-            let (house, edges, checks) = (house.clone(), broker.edges(), http::checks());
+            let (house, edges, check) = (house.clone(), broker.edges(), http::LastCheck::default());
             let (token, common_token) = (token.secret().to_owned(), config.listen.http_token.clone());
             let site =
-                http::Site { counters, house, edges, store, mqtt, proxies, token, common_token, checks };
+                http::Site { counters, house, edges, store, mqtt, proxies, token, common_token, check };
             runtime.spawn(http::serve(listener, Arc::new(site)));
         }
         certificates::warn_of_clear_text(config);

@@ -29,6 +29,16 @@ fn needs(method: LoginMethod) -> &'static str {
     }
 }
 
+/// SCRAM knows accounts only: it must not let somebody in whom the application, asked first, would refuse.
+pub(super) fn scram_past_the_hook(config: &Config) -> Option<String> {
+    let methods = config.login.methods(&config.tls);
+    let at = |method| methods.iter().position(|one| *one == method);
+    let past = at(LoginMethod::Hook) < at(LoginMethod::Users) && at(LoginMethod::Hook).is_some();
+    (config.login.scram && past).then(|| {
+        "asks the accounts and not the application: it needs \"users\" before \"hook\" in login.order".into()
+    })
+}
+
 pub(super) fn unsigned_hook(config: &Config) -> Option<String> {
     let secret = config.login.hook_secret.as_deref().unwrap_or("");
     let unsigned = config.login.hook.is_some() && secret.is_empty();
@@ -120,6 +130,15 @@ mod tests {
             "login.token_jwks_timeout: 11s is more than limits.connect_deadline (10s)",
         );
         assert!(Config::parse("hubbub.toml", "[limits]\nconnect_deadline = '1s'").is_ok());
+    }
+
+    #[test]
+    fn scram_does_not_go_past_the_hook() {
+        check(
+            &format!("scram = true\norder = ['hook', 'users']\n{HOOK}"),
+            "login.scram: asks the accounts and not the application: it needs \"users\" before \"hook\" in login.order",
+        );
+        assert!(Config::parse("hubbub.toml", &format!("[login]\nscram = true\n{HOOK}")).is_ok());
     }
 
     #[test]

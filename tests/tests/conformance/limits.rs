@@ -1,7 +1,7 @@
 //! Maximum Packet Size and Request Problem Information (MQTT 5 §3.1.2.11.4, §3.1.2.11.7).
 
 use crate::talk::{Talk, five, versions};
-use hubbub_tests::Version;
+use hubbub_tests::{Hub, RawClient, Version};
 
 #[test]
 fn a_packet_larger_than_the_client_takes_counts_as_sent() {
@@ -92,6 +92,21 @@ fn suback_is_no_larger_than_the_client_takes() {
     ));
     let answer = talk.line("a").rest();
     assert!(answer.len() <= 24, "{answer:02x?}");
+}
+
+#[test]
+fn a_suback_that_is_too_large_ends_the_connection_and_nothing_else() {
+    // A session that ends with its connection is gone before the answer is dealt with.
+    let hub = Hub::start();
+    let mut raw = RawClient::connect(hub.mqtt());
+    let filters: Vec<u8> = (0..30).flat_map(|_| [0, 1, b'a', 0]).collect();
+    raw.sends(
+        &[&[0x10, 0x12, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 0, 5, 0x27, 0, 0, 0, 20, 0, 0][..]].concat(),
+    );
+    raw.sends(&[&[0x82, 3 + filters.len() as u8, 0, 1, 0][..], &filters].concat());
+    raw.ends();
+    hub.is_healthy();
+    assert!(!hub.log().contains("panicked"), "{}", hub.log());
 }
 
 #[test]

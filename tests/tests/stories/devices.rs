@@ -2,10 +2,12 @@
 
 use hubbub_tests::client::Refused;
 use hubbub_tests::tool::{self, eventually, succeeds};
-use hubbub_tests::{Hub, Publish, Settings, Version, message};
+use hubbub_tests::wire::{Props, Value};
+use hubbub_tests::{Connect, Hub, Publish, RawClient, Settings, Version, message};
 
 const TAKEN_OVER: u8 = 0x8e;
 const NOT_AUTHORIZED: u8 = 0x87;
+const MAXIMUM_PACKET_SIZE: u8 = 0x27;
 const BANNED: u8 = 0x8a;
 const ADMINISTRATIVE: u8 = 0x98;
 
@@ -74,6 +76,31 @@ fn a_device_that_takes_over_its_own_connection_ends_no_other() {
     let mut third = phone.starting_anew().connects();
     assert_eq!(second.is_closed().map(|(code, _)| code), Some(TAKEN_OVER));
     third.pings();
+}
+
+#[test]
+fn a_take_over_of_a_session_that_is_not_kept_is_a_login_and_keeps_the_place() {
+    let hub = single().start();
+    let mut first = hub.person("bob").on("bob-phone").connects();
+    let mut again = hub.person("bob").on("bob-phone").resuming().connects();
+    assert_eq!(first.is_closed().map(|(code, _)| code), Some(TAKEN_OVER));
+    let mut other = hub.person("bob").on("other").of_class("phone").connects();
+    assert_eq!(again.is_closed().map(|(code, _)| code), Some(TAKEN_OVER));
+    other.pings();
+}
+
+#[test]
+fn whoever_does_not_come_in_takes_no_place_away() {
+    let hub = single().start();
+    let mut old = hub.person("bob").on("bob-phone").connects();
+    let mut small = RawClient::connect(hub.mqtt());
+    let props = Props::default().with_user("class", "phone").with(MAXIMUM_PACKET_SIZE, Value::Long(4));
+    small.sends(&Connect { props, ..Connect::new(Version::V5, "other").user("bob") }.bytes());
+    small.ends();
+    old.pings();
+    let mut new = hub.person("bob").on("new").of_class("phone").connects();
+    assert_eq!(old.is_closed().map(|(code, _)| code), Some(TAKEN_OVER));
+    new.pings();
 }
 
 #[test]

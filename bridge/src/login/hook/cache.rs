@@ -22,12 +22,14 @@ pub(super) struct Cache {
     answers: HashMap<Digest, (Decision, Millis), RandomState>,
     /// In the order in which they end.
     ends: VecDeque<(Millis, Digest)>,
+    /// Counts the times that nothing counted any more.
+    cleared: u64,
 }
 
 impl Cache {
     pub fn new(ttl: Millis, max: usize) -> Cache {
         let key = Key::generate(HMAC_SHA256, &SystemRandom::new()).ok();
-        Cache { key, ttl, max, answers: HashMap::default(), ends: VecDeque::new() }
+        Cache { key, ttl, max, answers: HashMap::default(), ends: VecDeque::new(), cleared: 0 }
     }
 
     /// What was said to this question, if it still counts.
@@ -37,9 +39,16 @@ impl Cache {
         Some(decision.clone()).filter(|decision| decision.holds(now))
     }
 
-    pub fn put(&mut self, question: &str, decision: Decision, now: Millis) {
+    /// How often everything was cleared so far, for [`Cache::put`].
+    pub fn cleared(&self) -> u64 {
+        self.cleared
+    }
+
+    /// Keeps an answer, unless everything was cleared since the question was asked.
+    pub fn put(&mut self, question: &str, decision: Decision, asked: u64, now: Millis) {
         self.forget(now);
-        let Some(digest) = self.digest(question).filter(|_| self.ttl > 0) else { return };
+        let counts = self.ttl > 0 && asked == self.cleared;
+        let Some(digest) = self.digest(question).filter(|_| counts) else { return };
         while self.ends.len() >= self.max {
             self.drop_oldest();
         }
@@ -50,6 +59,7 @@ impl Cache {
 
     /// Nothing counts any more.
     pub fn clear(&mut self) {
+        self.cleared += 1;
         self.answers.clear();
         self.ends.clear();
     }
@@ -85,8 +95,8 @@ mod tests {
     #[test]
     fn an_answer_counts_for_its_time() {
         let mut cache = Cache::new(60, 10);
-        cache.put("alice", allow(None), 100);
-        cache.put("mallory", Decision::Deny, 110);
+        cache.put("alice", allow(None), 0, 100);
+        cache.put("mallory", Decision::Deny, 0, 110);
         assert_eq!(cache.get("alice", 159), Some(allow(None)));
         assert_eq!((cache.get("alice", 160), cache.get("mallory", 160)), (None, Some(Decision::Deny)));
         assert_eq!(cache.get("Alice", 159), None);
@@ -95,7 +105,7 @@ mod tests {
     #[test]
     fn it_does_not_outlive_the_end_that_it_names() {
         let mut cache = Cache::new(60, 10);
-        cache.put("alice", allow(Some(120)), 100);
+        cache.put("alice", allow(Some(120)), 0, 100);
         assert!(cache.get("alice", 119).is_some() && cache.get("alice", 120).is_none());
     }
 
@@ -103,22 +113,33 @@ mod tests {
     fn what_is_kept_is_bounded_and_without_a_time_nothing_is() {
         let mut cache = Cache::new(60, 10);
         for n in 0..1000 {
-            cache.put(&format!("name{n}"), Decision::Deny, 100 + n / 100);
-            cache.put("again and again", Decision::Deny, 100 + n / 100);
+            cache.put(&format!("name{n}"), Decision::Deny, 0, 100 + n / 100);
+            cache.put("again and again", Decision::Deny, 0, 100 + n / 100);
         }
         assert!(cache.answers.len() <= 10 && cache.ends.len() <= 10);
         assert!(cache.get("name999", 110).is_some() && cache.get("again and again", 110).is_some());
         let mut none = Cache::new(0, 10);
-        none.put("alice", allow(None), 100);
+        none.put("alice", allow(None), 0, 100);
         assert_eq!(none.get("alice", 100), None);
     }
 
     #[test]
     fn no_password_lies_in_it() {
         let mut cache = Cache::new(60, 10);
-        cache.put("wonderland", Decision::Deny, 100);
+        cache.put("wonderland", Decision::Deny, 0, 100);
         assert!(!cache.answers.keys().any(|digest| digest.as_slice() == &b"wonderland"[..]));
         let digest = |cache: &Cache| cache.digest("wonderland").unwrap();
         assert_ne!(digest(&cache), digest(&Cache::new(60, 10)), "the key is one of this run");
+    }
+
+    #[test]
+    fn an_answer_to_a_question_from_before_everything_was_cleared_does_not_count() {
+        let mut cache = Cache::new(1000, 10);
+        let asked = cache.cleared();
+        cache.clear();
+        cache.put("bob", allow(None), asked, 100);
+        assert_eq!(cache.get("bob", 101), None);
+        cache.put("bob", allow(None), cache.cleared(), 102);
+        assert!(cache.get("bob", 103).is_some());
     }
 }

@@ -4,7 +4,7 @@ mod cache;
 mod words;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ureq::Agent;
 
@@ -99,22 +99,25 @@ impl Hook {
 
     /// Every login is asked about again.
     pub fn forget(&self) {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.cache().clear();
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self, question: &Question) -> Option<Decision> {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.get(&question.body, self.clock.now())
+        self.cache().get(&question.body, self.clock.now())
     }
 
     fn call(&self, question: &Question) -> Result<Decision, LoginRefusal> {
+        let asked = self.cache().cleared();
         match self.answer(question) {
             Ok(decision) => {
                 if self.down.swap(false, Ordering::Relaxed) {
                     tracing::info!("the login hook answers again");
                 }
-                let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-                cache.put(&question.body, decision.clone(), self.clock.now());
+                self.cache().put(&question.body, decision.clone(), asked, self.clock.now());
                 Ok(decision)
             }
             Err(why) => {

@@ -95,6 +95,20 @@ fn nobody_is_heard_before_the_end_of_a_pause() {
 }
 
 #[test]
+fn the_same_wrong_password_is_known_to_be_wrong_until_the_user_is_unlocked() {
+    let mut story = Story::begins(LIMITS);
+    let repeats = |story: &Story, user, guess: &[u8]| {
+        story.lockout.is_repeat(attempt(user, HOME, "phone"), guess, story.now)
+    };
+    assert!(!repeats(&story, "alice", b"old"));
+    story.lockout.failed(attempt("alice", HOME, "phone"), b"old", story.now);
+    assert!(repeats(&story, "alice", b"old") && !repeats(&story, "alice", b"new"));
+    assert!(!repeats(&story, "bob", b"old"));
+    story.lockout.unlock_all();
+    assert!(!repeats(&story, "alice", b"old"));
+}
+
+#[test]
 fn it_is_about_one_user_at_one_address() {
     let mut story = Story::begins(LIMITS);
     story.is_locked_after("alice", HOME);

@@ -98,10 +98,17 @@ impl Bridge {
 
     /// An entry of the queue, or an inbox up to an entry, is taken; gives back what that is, but for what was taken before.
     pub fn told_taken(&mut self, source: Source, position: u64) -> Vec<Parcel> {
+        let taken = self.taken_by(source, position);
         self.tell(ToBridge::Taken { source, position });
         let stream = self.stream(source);
-        let from = if source == Source::Queue { position } else { stream.told + 1 };
         stream.told = stream.told.max(position);
+        taken
+    }
+
+    /// The same, before it is told.
+    pub fn taken_by(&mut self, source: Source, position: u64) -> Vec<Parcel> {
+        let stream = self.stream(source);
+        let from = if source == Source::Queue { position } else { stream.told + 1 };
         let taken = stream.stored.iter().filter(|(at, _)| (from..=position).contains(at));
         taken.map(|(_, parcel)| *parcel).collect()
     }

@@ -69,9 +69,21 @@ impl Desk {
         let (mut commands, mut nowhere) = (Vec::new(), OutBuffer::default());
         let out = if self.online { &mut self.out } else { &mut nowhere };
         act(session, &mut Wire { out, commands: &mut commands });
+        self.let_expired_go(&commands);
         self.look();
         for command in commands {
             self.execute(command);
+        }
+    }
+
+    /// What expired is gone before anything that takes its place is sent.
+    fn let_expired_go(&mut self, commands: &[Command]) {
+        for command in commands {
+            if let Command::Taken { source, position } = command {
+                let taken = self.bridge.taken_by(*source, *position).into_iter();
+                let expired = taken.filter(|parcel| parcel.message().is_expired(self.now));
+                expired.for_each(|parcel| self.client.goes_without(parcel.number));
+            }
         }
     }
 
