@@ -100,10 +100,8 @@ fn a_suback_that_is_too_large_ends_the_connection_and_nothing_else() {
     let hub = Hub::start();
     let mut raw = RawClient::connect(hub.mqtt());
     let filters: Vec<u8> = (0..30).flat_map(|_| [0, 1, b'a', 0]).collect();
-    raw.sends(
-        &[&[0x10, 0x12, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 0, 5, 0x27, 0, 0, 0, 20, 0, 0][..]].concat(),
-    );
-    raw.sends(&[&[0x82, 3 + filters.len() as u8, 0, 1, 0][..], &filters].concat());
+    raw.sends([0x10, 0x13, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 0, 5, 0x27, 0, 0, 0, 20, 0, 1, b'a']);
+    raw.sends([&[0x82, 3 + filters.len() as u8, 0, 1, 0][..], &filters].concat());
     raw.ends();
     hub.is_healthy();
     assert!(!hub.log().contains("panicked"), "{}", hub.log());
