@@ -37,6 +37,7 @@ pub struct Shared {
     rights: AtomicU64,
     home: RandomState,
     tls: RwLock<Option<Arc<TlsAcceptor>>>,
+    give_back: fn(),
 }
 
 impl Shared {
@@ -61,7 +62,18 @@ impl Shared {
             policy,
             home: RandomState::new(),
             tls: RwLock::default(),
+            give_back: || {},
         }
+    }
+
+    /// With a way to give memory that a thread does not use any more back to the system.
+    pub fn giving_back(self, give_back: fn()) -> Shared {
+        Shared { give_back, ..self }
+    }
+
+    /// Gives back what this thread does not use any more.
+    pub(crate) fn give_back(&self) {
+        (self.give_back)();
     }
 
     /// What TLS listeners offer now.

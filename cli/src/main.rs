@@ -10,6 +10,7 @@ mod conversation;
 mod device;
 mod exit;
 mod history;
+mod memory;
 mod people;
 mod print;
 mod publish;
@@ -26,11 +27,6 @@ use clap::error::ErrorKind;
 use exit::Exit;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
-
-/// The committer makes many small records and frames, and drops them on another thread: the system's allocator spent a fifth
-/// of its time on that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let words = client::words::join_words(std::env::args_os());

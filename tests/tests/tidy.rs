@@ -109,6 +109,17 @@ fn one_place_reads_the_clock() {
 }
 
 #[test]
+fn one_place_leaves_the_checked_language() {
+    Secret {
+        words: &["unsafe"],
+        everywhere_in: &[""],
+        but: &["cli/src/memory.rs", "Cargo.toml", "tests/"],
+        instead: "cli/src/memory.rs speaks to the allocator; nothing else has a reason",
+    }
+    .is_kept();
+}
+
+#[test]
 fn nothing_that_a_peer_or_the_disk_can_influence_is_unwrapped() {
     Secret {
         words: &[".unwrap()", ".expect(\"", "todo!(", "unimplemented!("],

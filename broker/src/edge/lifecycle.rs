@@ -566,6 +566,10 @@ impl Edge {
     /// Carries out every timer that is due.
     pub(super) fn tick(&mut self) {
         let now = self.now();
+        let Counters { connections, handshakes, .. } = &*self.shared.counters;
+        if self.ebb.is_over(connections.get() + handshakes.get()) {
+            self.shared.give_back();
+        }
         while let Some(Reverse((at, slot, generation, timer))) = self.timers.peek().copied() {
             if at > now {
                 break;

@@ -5,6 +5,7 @@
 //! spine, mail from another edge or from the server, and the clock.
 
 mod authenticate;
+mod ebb;
 mod handshake;
 mod lifecycle;
 mod link;
@@ -58,6 +59,7 @@ pub use run::{EdgeParts, Listener, Mail, run};
 pub use sys::SysTopics;
 
 use authenticate::Check;
+use ebb::Ebb;
 use link::{Link, Next};
 use owed::Owed;
 use publish::Waiter;
@@ -79,6 +81,7 @@ pub(crate) struct Edge {
     /// The time of this turn.
     now: Millis,
     slots: Slots,
+    ebb: Ebb,
     clients: HashMap<ByteString, u32, RandomState>,
     subscribers: Trie<u32, Subscriber>,
     groups: HashMap<Share, Group, RandomState>,

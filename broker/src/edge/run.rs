@@ -17,6 +17,7 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 
+use super::ebb::Ebb;
 use super::handshake::Carried;
 use super::lifecycle::Adopted;
 use super::link::Work;
@@ -372,6 +373,7 @@ impl Edge {
             id,
             now: shared.clock.now(),
             slots: Slots::default(),
+            ebb: Ebb::default(),
             clients: HashMap::default(),
             subscribers: Trie::default(),
             groups: HashMap::default(),

@@ -38,6 +38,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Exit, Failure, help_tail};
+use crate::memory;
 
 /// Runs the server until Ctrl-C or SIGTERM.
 ///
@@ -158,7 +159,8 @@ impl Running {
         let bridge = run_bridge(bridge, spine.bridge, bridge_stop.clone(), died.clone())?;
         let watchdog_stop = run_watchdog(spine.watchdog, died.clone())?;
 
-        let shared = Arc::new(Shared::new(settings, clock, counters.clone(), retained, house.clone()));
+        let shared = Shared::new(settings, clock, counters.clone(), retained, house.clone());
+        let shared = Arc::new(shared.giving_back(memory::give_back));
         shared.set_tls(acceptor);
         shared.places.restore(places);
         let died_edge = died.clone();

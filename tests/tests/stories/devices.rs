@@ -95,7 +95,7 @@ fn whoever_does_not_come_in_takes_no_place_away() {
     let mut old = hub.person("bob").on("bob-phone").connects();
     let mut small = RawClient::connect(hub.mqtt());
     let props = Props::default().with_user("class", "phone").with(MAXIMUM_PACKET_SIZE, Value::Long(4));
-    small.sends(&Connect { props, ..Connect::new(Version::V5, "other").user("bob") }.bytes());
+    small.sends(Connect { props, ..Connect::new(Version::V5, "other").user("bob") }.bytes());
     small.ends();
     old.pings();
     let mut new = hub.person("bob").on("new").of_class("phone").connects();
