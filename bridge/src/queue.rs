@@ -149,7 +149,7 @@ impl Queues {
         }
         for_each(store, keys::all_queued(), &mut |key, value| {
             if let Some(session) = client_of(key).and_then(|client| self.sessions.get_mut(&client)) {
-                session.fill.begins_at(position_of(key).unwrap_or_default());
+                session.fill.comes(position_of(key).unwrap_or_default());
                 session.fill.add(value.len());
                 self.count(Size::of(value.to_vec()), true);
             }
@@ -268,10 +268,9 @@ impl Queues {
     ) -> Result<(), StoreError> {
         let Some(session) = self.sessions.get(client) else { return Ok(()) };
         tx.delete(keys::cursor(&session.user, client));
-        let oldest = session.fill.oldest;
         self.unindex_all(tx, store, client)?;
         self.sessions.remove(client);
-        self.forget_queue(tx, store, client, oldest)?;
+        self.forget_queue(tx, store, client)?;
         for range in [
             keys::subscriptions_of(client),
             keys::inbound_of(client, 0..=u16::MAX),
@@ -292,9 +291,9 @@ impl Queues {
         tx: &mut Transaction<'_>,
         store: &dyn Store,
         client: &ByteString,
-        oldest: u64,
     ) -> Result<(), StoreError> {
-        let range = keys::queued_of(client, oldest..=u64::MAX);
+        // From the very first: a damaged session may have left what nobody knows of.
+        let range = keys::queued_of(client, 0..=u64::MAX);
         let here: Vec<Vec<u8>> = tx.keys_within(&range).cloned().collect();
         for key in here {
             if let Some(entry) = tx.get(&key)? {
@@ -495,8 +494,11 @@ impl Queues {
         let Page { at, client, from, max } = page;
         let mut session = self.sessions.get_mut(client);
         let oldest = session.as_ref().map_or(0, |session| session.fill.oldest);
-        let from = from.max(oldest);
+        let (from, from_the_start) = (from.max(oldest), from <= oldest);
         let found = store.scan(keys::queued_of(client, from..=u64::MAX), Order::Forward, max + 1)?;
+        if from_the_start && let (Some(session), Some((first, _))) = (&mut session, found.first()) {
+            session.fill.oldest = position_of(first).unwrap_or(oldest);
+        }
         let mut more = found.len() > max;
         let (mut next, before) = (from, frames.bytes());
         for (key, value) in found.into_iter().take(max) {
@@ -756,11 +758,11 @@ mod tests {
         queues.restore(&store, 1000).unwrap();
         let oldest = |queues: &Queues| queues.sessions["ab"].fill.oldest;
         assert_eq!(oldest(&queues), 1);
+        batch(&store, |tx| queues.enqueue(tx, &news("for/ab")).unwrap());
         for (taken, begins) in [(2, 1), (1, 2)] {
             batch(&store, |tx| queues.taken(tx, &"ab".into(), taken).unwrap());
             assert_eq!(oldest(&queues), begins, "never behind what waits");
         }
-        batch(&store, |tx| queues.enqueue(tx, &news("for/ab")).unwrap());
         let at = Place { edge: 0, slot: 0, generation: 0, reader: 1 };
         let mut frames = Frames::default();
         queues.page(&store, &mut frames, Page { at, client: "ab", from: 0, max: 9 }).unwrap();
@@ -772,6 +774,10 @@ mod tests {
             _ => None,
         });
         assert_eq!(positions.collect::<Vec<_>>(), [3]);
+        assert_eq!(oldest(&queues), 3, "the second went before the first");
+        batch(&store, |tx| queues.taken(tx, &"ab".into(), 3).unwrap());
+        batch(&store, |tx| (0..2).for_each(|_| queues.enqueue(tx, &news("for/ab")).unwrap()));
+        assert_eq!(oldest(&queues), 4);
     }
 
     #[test]

@@ -51,22 +51,15 @@ impl Fill {
         self.bytes = self.bytes.saturating_sub(bytes as u64);
     }
 
-    /// An entry that is found at the start stands here; called in the order of the queue.
-    pub fn begins_at(&mut self, position: u64) {
-        if self.waiting == 0 {
-            self.oldest = position;
-        }
-    }
-
-    /// An entry is added: behind all others, unless the disk was damaged.
+    /// There is an entry at this position, which is not counted yet.
     pub fn comes(&mut self, position: u64) {
-        self.oldest = self.oldest.min(position);
+        // Behind all others, unless the disk was damaged.
+        self.oldest = if self.waiting == 0 { position } else { self.oldest.min(position) };
     }
 
-    /// The entry at this position is gone.
+    /// The entry at this position is gone. What goes out of turn is noticed by the next page, or when the queue is empty.
     pub fn went(&mut self, position: u64) {
-        // The first one is 1.
-        if position <= self.oldest.max(1) {
+        if position == self.oldest {
             self.oldest = position.saturating_add(1);
         }
     }
