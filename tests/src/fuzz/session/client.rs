@@ -220,11 +220,19 @@ impl Client {
     }
 
     fn publishes(&mut self, packet_id: u16) {
+        // To say it again before the answer on the same connection is a mistake (§4.4): either may have got the answer that comes.
+        let is_again = self.link.owed.contains(&(ack::PUBREC, packet_id));
         self.link.owed.push_back((ack::PUBREC, packet_id));
-        if let Entry::Vacant(free) = self.in_use.entry(packet_id) {
-            free.insert(self.link.releases.iter().filter(|release| **release == packet_id).count());
+        if self.uses(packet_id) && !is_again {
             self.new = Some(packet_id);
         }
+    }
+
+    /// A packet identifier is in use until PUBCOMP; gives back whether it was free.
+    fn uses(&mut self, packet_id: u16) -> bool {
+        let Entry::Vacant(free) = self.in_use.entry(packet_id) else { return false };
+        free.insert(self.link.releases.iter().filter(|release| **release == packet_id).count());
+        true
     }
 
     /// Nothing more will become of what the client said last.
@@ -381,6 +389,8 @@ impl Client {
                 Packet::Publish(publish) => self.app.gets(&publish),
                 Packet::Ack { kind: ack::PUBREL, id, .. } => self.app.is_released(id),
                 Packet::Ack { kind: ack::PUBREC, id, code: 0x80.., .. } => drop(self.in_use.remove(&id)),
+                // Behind a refusal if the client said it twice.
+                Packet::Ack { kind: ack::PUBREC, id, .. } => drop(self.uses(id)),
                 Packet::Ack { kind: ack::PUBCOMP, id, .. } => self.completes(id),
                 _ => {}
             }
