@@ -33,11 +33,16 @@ pub struct Page {
     pub max: usize,
 }
 
-/// What waits to be read. A reader asks for one page after the other, so those are as many as there are readers; requests may be
-/// sent as fast as somebody likes, so there are only so many of each user.
+/// Edge, slot, and what is read.
+type Reader = (u8, u32, Source);
+
+/// What waits to be read: one page for each reader, and of each user only so many requests, which may be sent as fast as
+/// somebody likes.
 #[derive(Debug)]
 pub struct Backlog {
-    pages: VecDeque<Page>,
+    /// In turn.
+    readers: VecDeque<Reader>,
+    pages: HashMap<Reader, Page, RandomState>,
     requests: VecDeque<Request>,
     of_user: HashMap<ByteString, usize, RandomState>,
     requests_max: usize,
@@ -48,7 +53,8 @@ impl Backlog {
     /// Nothing waits. Of each user there may be so many requests.
     pub fn new(requests_max: usize) -> Backlog {
         Backlog {
-            pages: VecDeque::new(),
+            readers: VecDeque::new(),
+            pages: HashMap::default(),
             requests: VecDeque::new(),
             of_user: HashMap::default(),
             requests_max,
@@ -56,9 +62,12 @@ impl Backlog {
         }
     }
 
-    /// One more page.
+    /// One more page, in place of one that the same slot asked for before: whoever did so does not read any more.
     pub fn page(&mut self, page: Page) {
-        self.pages.push_back(page);
+        let reader = (page.at.edge, page.at.slot, page.source);
+        if self.pages.insert(reader, page).is_none() {
+            self.readers.push_back(reader);
+        }
     }
 
     /// One more request; `false` if there are too many of its user.
@@ -76,10 +85,15 @@ impl Backlog {
     pub fn next(&mut self) -> Option<Later> {
         self.page_is_next = !self.page_is_next;
         if self.page_is_next || self.requests.is_empty() {
-            self.pages.pop_front().map(Later::Page).or_else(|| self.next_answer())
+            self.next_page().or_else(|| self.next_answer())
         } else {
             self.next_answer()
         }
+    }
+
+    fn next_page(&mut self) -> Option<Later> {
+        let reader = self.readers.pop_front()?;
+        self.pages.remove(&reader).map(Later::Page)
     }
 
     fn next_answer(&mut self) -> Option<Later> {
@@ -95,7 +109,7 @@ impl Backlog {
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.pages.is_empty() && self.requests.is_empty()
+        self.readers.is_empty() && self.requests.is_empty()
     }
 }
 
@@ -110,8 +124,8 @@ mod tests {
         Request::read(&user.into(), &message).unwrap()
     }
 
-    fn page(from: u64) -> Page {
-        let at = Place { edge: 0, slot: 0, generation: 0, reader: 0 };
+    fn page(slot: u32, from: u64) -> Page {
+        let at = Place { edge: 0, slot, generation: 0, reader: 0 };
         Page { at, source: Source::Queue, owner: "bob".into(), from, max: 1 }
     }
 
@@ -120,9 +134,17 @@ mod tests {
         let mut backlog = Backlog::new(3);
         assert_eq!((0..100).filter(|_| backlog.request(request("mallory"))).count(), 3);
         assert!(backlog.request(request("bob")));
-        (0..2).for_each(|from| backlog.page(page(from)));
+        (0..2).for_each(|slot| backlog.page(page(slot, 0)));
         let kinds = std::iter::from_fn(|| backlog.next()).map(|later| matches!(later, Later::Page(_)));
         assert_eq!(kinds.collect::<Vec<_>>(), [true, false, true, false, false, false]);
         assert!(backlog.is_empty() && backlog.request(request("mallory")));
+    }
+
+    #[test]
+    fn a_reader_that_begins_anew_again_and_again_is_read_for_once() {
+        let mut backlog = Backlog::new(3);
+        (0..100).for_each(|from| backlog.page(page(7, from)));
+        assert!(matches!(backlog.next(), Some(Later::Page(Page { from: 99, .. }))), "the last one");
+        assert!(backlog.next().is_none() && backlog.is_empty());
     }
 }

@@ -221,10 +221,9 @@ impl Queues {
             let session = || Session::of(device.user.clone());
             self.sessions.entry(device.client.clone()).or_insert_with(session);
         } else if self.sessions.contains_key(&device.client) {
-            // The session ends with this connection: what it is owed is delivered, but nothing more is queued.
+            // The session ends with this connection, and until then is owed what it was owed before.
             let record = SessionRecord { user: device.user.to_string(), expiry, ended_at: CONNECTED };
             tx.put_record(keys::session(&device.client), &record);
-            self.unindex_all(tx, store, &device.client)?;
         }
         Ok(())
     }

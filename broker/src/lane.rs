@@ -285,6 +285,8 @@ pub enum ToEdge {
     Publish {
         /// For all ordinary subscriptions that match.
         plain: bool,
+        /// Whether the bridge has it, and queues it for those subscriptions that it is to be queued for.
+        queued: bool,
         /// For one member of each of these share groups.
         shares: Vec<Search>,
     },
@@ -403,7 +405,7 @@ mod tests {
         let message = Message { topic: "聊天/大厅".into(), payload: "hi".into(), ..Message::default() };
         let share = Share { group: "g".into(), filter: "a/#".into() };
         let search = Search { tried: 1 << 63, loan: Some(7), ..Search::new(share) };
-        let publish = ToEdge::Publish { plain: true, shares: vec![search] };
+        let publish = ToEdge::Publish { plain: true, queued: false, shares: vec![search] };
         put(&mut out, &publish, Some(&message));
         put(&mut out, &ToEdge::Credit { total: 7 }, None);
         let whole = out.freeze();

@@ -252,10 +252,12 @@ impl Callback for Door {
         }
         if let Some(offered) = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL) {
             let offered = offered.to_str().unwrap_or_default();
-            let chosen = offered.split(',').map(str::trim).find(|name| matches!(*name, "mqtt" | "mqttv3.1"));
-            let Some(chosen) = chosen.and_then(|name| HeaderValue::from_str(name).ok()) else {
+            let is_offered = |known: &&str| offered.split(',').any(|name| name.trim() == *known);
+            // The one of the specification (§6), or what clients of 3.1 say.
+            let Some(chosen) = ["mqtt", "mqttv3.1"].into_iter().find(is_offered) else {
                 return Err(refuse(StatusCode::BAD_REQUEST));
             };
+            let chosen = HeaderValue::from_static(chosen);
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
         }
         Ok(response)

@@ -176,7 +176,7 @@ settings! {
         inflight: u16 = 512, Count(1, 65_535);
         /// Transient messages that may wait for a connected session; what exceeds it is dropped and counted.
         queue_messages: usize = 10_000, Count(1, 1_000_000);
-        /// Bytes of those waiting messages.
+        /// Bytes of those waiting messages, and bytes in flight beyond which no further message at QoS 1 or 2 is sent.
         queue_bytes: usize = 8 * MIB, Bytes(KIB, GIB);
         /// Publishes of one session that wait for their commit before reading from its socket pauses.
         ack_buffer: usize = 1024, Count(1, 65_536);
@@ -252,7 +252,7 @@ settings! {
         /// Time after which a client is disconnected for which more than that waits and that has not read it.
         slow_reader: Duration = secs(10), Span(millis(100), secs(HOUR));
         /// Retained messages kept.
-        retained_messages: usize = 100_000, Count(0, 100_000_000);
+        retained_messages: usize = 100_000, Count(1, 100_000_000);
         /// Bytes of the retained messages kept.
         retained_bytes: usize = 256 * MIB, Bytes(0, TIB);
         /// The buffer into which an edge reads its sockets; one for each edge.

@@ -9,6 +9,8 @@ mod publish;
 mod reader;
 mod subscribe;
 
+use std::num::NonZeroU32;
+
 use bytes::{Buf, Bytes};
 
 use self::reader::Reader;
@@ -34,13 +36,14 @@ pub struct Decoder {
     limits: Limits,
     version: Option<Version>,
     connected: bool,
+    client_maximum: Option<NonZeroU32>,
     failed: Option<CodecError>,
 }
 
 impl Decoder {
     /// A decoder that waits for CONNECT.
     pub fn new(limits: Limits) -> Decoder {
-        Decoder { limits, version: None, connected: false, failed: None }
+        Decoder { limits, version: None, connected: false, client_maximum: None, failed: None }
     }
 
     /// Limits from now on, for instance higher ones after the login.
@@ -57,6 +60,11 @@ impl Decoder {
     /// tells how to phrase the refusal.
     pub fn version(&self) -> Option<Version> {
         self.version
+    }
+
+    /// Bytes of the largest packet that the client takes, from the properties of CONNECT on, even when the rest of it is wrong.
+    pub fn client_maximum(&self) -> Option<u32> {
+        self.client_maximum.map(NonZeroU32::get)
     }
 
     /// Goes on as if a CONNECT of this version had come.
@@ -128,7 +136,9 @@ impl Decoder {
         if version != Version::V31 && first & 0x0f != 0 {
             return Err(FLAGS);
         }
-        let connect = connect::decode(version, body, self.limits.user_properties)?;
+        let (opening, properties) = connect::opening(version, body, self.limits.user_properties)?;
+        self.client_maximum = properties.maximum_packet_size.and_then(NonZeroU32::new);
+        let connect = connect::payload(opening, properties, body, self.limits.user_properties)?;
         self.connected = true;
         Ok(Packet::Connect(Box::new(connect)))
     }

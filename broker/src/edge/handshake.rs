@@ -411,7 +411,8 @@ impl Newcomer {
         let version = self.decoder.version();
         match (version, error) {
             (Some(Version::V5), _) => {
-                self.refuse(Version::V5, error.reason_code(), &error.to_string(), None).await
+                let max = self.decoder.client_maximum();
+                self.refuse(Version::V5, error.reason_code(), &error.to_string(), max).await
             }
             // A level above 5 gets the answer of 5, others that of 3.1.1 (§3.1.2.2 of both). With the highest bit set it
             // is a bridge of Mosquitto, which tries again as a plain client when 3.1.1 refuses.

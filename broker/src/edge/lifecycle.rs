@@ -47,6 +47,12 @@ pub(super) struct Adopted {
     pub outdone: Option<Device>,
 }
 
+/// Timers below which nobody looks for those that are of no use any more.
+pub(super) const MANY_TIMERS: usize = 1024;
+
+/// Milliseconds until a session whose time is over is looked at again, when the bridge is busy with others of them.
+const AGAIN: Millis = 20;
+
 /// Milliseconds until the keep-alive of a client that we keep waiting, or one that is slow to read, is looked at again.
 const PATIENCE: Millis = 1000;
 
@@ -62,11 +68,21 @@ impl Edge {
         let admitted = self.admit(&identity, changes, connect.will.as_ref());
         // Who comes back to a session that is kept is no new login.
         let resumes = !connect.clean_start && self.can_be_resumed(&identity.device.client);
-        let placed =
-            admitted.and_then(|()| if resumes { self.take_place(&identity, false) } else { Ok(None) });
-        link.seat = match placed.and_then(|_| self.take_seat(&identity, ticket)) {
+        let expiry = self.expiry_of(&connect);
+        let server_keep_alive = self.keep_alive_for(&connect);
+        connect.keep_alive = server_keep_alive.unwrap_or(connect.keep_alive);
+        let welcome = Welcome { session_present: resumes, assigned, expiry, server_keep_alive, proof };
+        self.connack(&mut link, &connect, &identity, &welcome);
+        let fits = connect.properties.maximum_packet_size.is_none_or(|max| link.out.len() <= max as usize);
+        let seated = admitted
+            // Without what CONNACK says the client would not keep to our limits.
+            .and_then(|()| if fits { Ok(()) } else { Err((0x95, Goodbye::AnswerTooLarge.text())) })
+            .and_then(|()| if resumes { self.take_place(&identity, false).map(drop) } else { Ok(()) })
+            .and_then(|()| self.take_seat(&identity, ticket));
+        link.seat = match seated {
             Ok(seat) => seat,
             Err((code, reason)) => {
+                link.out = OutBuffer::default();
                 audit::failure(&self.shared.counters, &connect, peer, &method, reason);
                 self.refuse(link, &connect, code, reason);
                 return None;
@@ -74,19 +90,6 @@ impl Edge {
         };
         self.make_room(&identity, connect.clean_start);
         let present = self.clients.get(&identity.device.client).copied();
-        let expiry = self.expiry_of(&connect);
-        let server_keep_alive = self.keep_alive_for(&connect);
-        connect.keep_alive = server_keep_alive.unwrap_or(connect.keep_alive);
-        let session_present = present.is_some();
-        let welcome = Welcome { session_present, assigned, expiry, server_keep_alive, proof };
-        self.connack(&mut link, &connect, &identity, &welcome);
-        if connect.properties.maximum_packet_size.is_some_and(|max| link.out.len() > max as usize) {
-            // Without what CONNACK says the client would not keep to our limits.
-            link.out = OutBuffer::default();
-            audit::failure(&self.shared.counters, &connect, peer, &method, Goodbye::AnswerTooLarge.text());
-            self.refuse(link, &connect, 0x95, Goodbye::AnswerTooLarge.text());
-            return None;
-        }
         // A login is never refused. Whoever does not come in takes no place away.
         let outdone = if resumes { None } else { self.take_place(&identity, true).unwrap_or(None) };
         link.agreed = Agreed::of(&connect, &identity, peer);
@@ -299,16 +302,13 @@ impl Edge {
         let entry = &mut self.slots[slot as usize];
         (entry.identity, entry.will_due, entry.ends_at) = (identity.clone(), None, None);
         (entry.rights, entry.since) = (Some(shared.rights()), now);
+        entry.durable |= expiry > 0;
         // Rights may have changed while the client was away.
         self.end_refused_subscriptions(slot);
         let entry = &mut self.slots[slot as usize];
         let subscriptions: Vec<_> = entry.session.subscriptions.iter().cloned().collect();
         entry.link = Some(link);
-        let persistent = expiry > 0;
-        if !persistent {
-            subscriptions.iter().for_each(|subscription| self.unindex_durable(slot, subscription));
-        }
-        self.slots[slot as usize].durable = persistent;
+        // Also if the session is to end with this connection: until then all that it is owed comes by one road, in order.
         subscriptions.iter().for_each(|subscription| self.index_live(slot, subscription));
         let allowed = |topic: &str| shared.policy.receive(&identity, topic);
         let mut abandoned = Vec::new();
@@ -392,7 +392,22 @@ impl Edge {
         if *armed == 0 || at < *armed {
             *armed = at;
             self.timers.push(Reverse((at, slot, entry.generation, timer)));
+            self.drop_stale_timers();
         }
+    }
+
+    /// Timers of sessions that are over would stay until they are due, however many those were.
+    fn drop_stale_timers(&mut self) {
+        if self.timers.len() < self.timers_max {
+            return;
+        }
+        let slots = &self.slots;
+        self.timers.retain(|Reverse((at, slot, generation, timer))| {
+            slots
+                .get(*slot as usize)
+                .is_some_and(|entry| entry.generation == *generation && entry.armed[*timer as usize] == *at)
+        });
+        self.timers_max = 2 * self.timers.len().max(MANY_TIMERS);
     }
 
     /// Ends a connection. The session stays if it outlives it.
@@ -597,9 +612,13 @@ impl Edge {
             Some(due) if due > now => self.arm(slot, due, timer),
             Some(_) if timer == Timer::Will => self.fire_will(slot),
             Some(_) if timer == Timer::Login => self.end(slot, Goodbye::LoginOver),
+            Some(_) if self.expiring.is_under_way(&self.batches) => {
+                self.arm(slot, now + AGAIN, Timer::Expiry);
+            }
             Some(_) => {
                 self.shared.counters.sessions_expired_total.add(1);
                 self.remove(slot);
+                self.expiring.add(&self.batches);
             }
             None => {}
         }
@@ -654,6 +673,10 @@ impl Edge {
         let slots = self.slots.numbers();
         for slot in slots {
             self.with_session(slot, |session, wire| session.behind(now, wire));
+            // The answer that CONNACK waits for may be lost as well.
+            if self.slots.get(slot as usize).and_then(|entry| entry.link.as_ref()?.held).is_some() {
+                self.end(slot, Goodbye::Busy);
+            }
         }
     }
 

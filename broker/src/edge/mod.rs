@@ -6,6 +6,7 @@
 
 mod authenticate;
 mod ebb;
+mod expiring;
 mod handshake;
 mod lifecycle;
 mod link;
@@ -60,6 +61,7 @@ pub use sys::SysTopics;
 
 use authenticate::Check;
 use ebb::Ebb;
+use expiring::Expiring;
 use link::{Link, Next};
 use owed::Owed;
 use publish::Waiter;
@@ -87,6 +89,9 @@ pub(crate) struct Edge {
     groups: HashMap<Share, Group, RandomState>,
     /// What is due when: slot and generation of the session.
     timers: BinaryHeap<Reverse<(Millis, u32, u32, Timer)>>,
+    /// So many timers are worth a look for those that are of no use any more.
+    timers_max: usize,
+    expiring: Expiring,
     dirty: Vec<u32>,
     /// Deliveries since sockets were written last.
     delivered: usize,
@@ -183,6 +188,7 @@ enum Timer {
 }
 
 /// Frames that leave at the end of the turn.
+#[derive(Debug, Default)]
 struct Batches {
     bridge: BytesMut,
     edges: Vec<BytesMut>,
@@ -462,11 +468,16 @@ impl Edge {
         if link.held.is_some() {
             return None;
         }
+        let was_full = link.waiting() > limit;
         let flushed = link.flush();
         self.tally.sent(link.take_sent());
         self.tally.in_flight(&mut entry.in_flight, entry.session.in_flight());
         match flushed {
             Ok(true) => {
+                if was_full {
+                    // It was not read from for as long.
+                    self.resume.notify_waiters();
+                }
                 self.drained(slot);
                 None
             }

@@ -78,9 +78,10 @@ impl Edge {
         // QoS 0 goes past the queues, even to the members of a persistent session that are here.
         let queued = message.qos != QoS::AtMostOnce && (route.durable || !bridge.is_empty());
         let nobody = route.edges == 0 && edges.is_empty() && !queued;
-        self.spread(&message, route.edges, edges);
+        let to_bridge = queued || message.retain;
+        self.spread(&message, (route.edges, to_bridge), edges);
         self.route = route;
-        if queued || message.retain {
+        if to_bridge {
             self.commit(slot, &message, stamp, waiter, bridge);
         } else if nobody {
             // "No matching subscribers" (§3.4.2.1).
@@ -137,8 +138,14 @@ impl Edge {
         self.tell_bridge(&frame, Some(message));
     }
 
-    /// To the subscribers of these edges, a bit for each, and to the members that were chosen.
-    pub(super) fn spread(&mut self, message: &Message, edges: u64, mut chosen: Vec<(u8, Search)>) {
+    /// To the subscribers of these edges, a bit for each, with whether the bridge has it as well, and to the members that were
+    /// chosen.
+    pub(super) fn spread(
+        &mut self,
+        message: &Message,
+        (edges, queued): (u64, bool),
+        mut chosen: Vec<(u8, Search)>,
+    ) {
         for edge in 0..self.shared.settings.edges {
             let plain = edges & (1 << edge) != 0;
             let shares: Vec<_> =
@@ -147,9 +154,9 @@ impl Edge {
                 continue;
             }
             if edge == self.id {
-                self.deliver(message, plain, shares);
+                self.deliver(message, (plain, queued), shares);
             } else {
-                self.tell_edge(edge, &ToEdge::Publish { plain, shares }, message);
+                self.tell_edge(edge, &ToEdge::Publish { plain, queued, shares }, message);
             }
         }
     }
@@ -160,15 +167,15 @@ impl Edge {
         }
     }
 
-    /// Delivers to the subscribers of this edge.
-    pub(super) fn deliver(&mut self, message: &Message, plain: bool, shares: Vec<Search>) {
+    /// Delivers to the subscribers of this edge: to all `plain` ones, but for those for whom the bridge has `queued` it.
+    pub(super) fn deliver(&mut self, message: &Message, (plain, queued): (bool, bool), shares: Vec<Search>) {
         let now = self.now();
         let mut fan = Fanout::new(message, now);
         if plain {
             let mut found = std::mem::take(&mut self.found);
             self.subscribers
                 .for_each_match(&message.topic, |slot, subscriber| found.push((*slot, *subscriber)));
-            self.deliver_all(&mut fan, &mut found);
+            self.deliver_all(&mut fan, queued, &mut found);
             found.clear();
             self.found = found;
         }
@@ -179,14 +186,15 @@ impl Edge {
 
     /// One delivery for each session, at the highest quality of service of its matching subscriptions and with all
     /// their identifiers (§3.3.4).
-    fn deliver_all(&mut self, fan: &mut Fanout<'_>, found: &mut [(u32, Subscriber)]) {
+    fn deliver_all(&mut self, fan: &mut Fanout<'_>, queued: bool, found: &mut [(u32, Subscriber)]) {
         found.sort_unstable_by_key(|(slot, _)| *slot);
         let mut ids = smallvec::SmallVec::<[u32; 2]>::new();
         for same in found.chunk_by(|a, b| a.0 == b.0) {
             let slot = same[0].0;
             let message = fan.message();
-            // The copy out of the queue stands for all of its subscriptions.
-            if same.iter().any(|(_, s)| self.is_queued(s, slot, message)) {
+            // The copy out of the queue stands for all of its subscriptions. If there is none, the subscription was another one
+            // when this was published, and has been replaced since (§3.8.4).
+            if queued && same.iter().any(|(_, s)| self.is_queued(s, slot, message)) {
                 continue;
             }
             ids.clear();

@@ -378,6 +378,8 @@ impl Edge {
             subscribers: Trie::default(),
             groups: HashMap::default(),
             timers: BinaryHeap::new(),
+            timers_max: super::lifecycle::MANY_TIMERS,
+            expiring: super::Expiring::default(),
             dirty: Vec::new(),
             delivered: 0,
             batches: Batches {

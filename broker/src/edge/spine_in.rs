@@ -44,9 +44,11 @@ impl Edge {
 
     fn handle_frame(&mut self, head: ToEdge, message: Option<Message>) {
         match (head, message) {
-            (ToEdge::Publish { plain, shares }, Some(message)) => self.deliver(&message, plain, shares),
+            (ToEdge::Publish { plain, queued, shares }, Some(message)) => {
+                self.deliver(&message, (plain, queued), shares);
+            }
             (ToEdge::Broadcast, Some(message)) => {
-                self.deliver(&message, true, Vec::new());
+                self.deliver(&message, (true, true), Vec::new());
                 if self.id == 0 {
                     self.share_broadcast(&message);
                 }

@@ -31,7 +31,9 @@ impl Edge {
         let mut refusals = Refusals::default();
         for ((text, options), filter) in packet.filters.into_iter().zip(filters) {
             let filter = filter.map_err(|error| (0x8f, Some(error.to_string().into())));
-            match filter.and_then(|filter| self.subscribe_one(slot, &text, options, packet.id, filter)) {
+            let owed = retained.len();
+            match filter.and_then(|filter| self.subscribe_one(slot, &text, options, packet.id, filter, owed))
+            {
                 Ok((subscription, messages)) => {
                     codes.push(subscription.options.qos as u8);
                     kept.push((text, subscription.options));
@@ -44,8 +46,8 @@ impl Edge {
             }
         }
         self.refresh_inbox(slot);
-        let session = &mut self.slots[slot as usize].session;
-        if !session.is_persistent() || kept.is_empty() {
+        let Slot { session, durable, .. } = &mut self.slots[slot as usize];
+        if !*durable || kept.is_empty() {
             self.with_session(slot, |session, wire| {
                 session.subscribed(packet.packet_id, codes, refusals, None, wire);
             });
@@ -71,10 +73,11 @@ impl Edge {
         options: SubscribeOptions,
         id: Option<u32>,
         filter: TopicFilter,
+        owed: usize,
     ) -> Result<Granted, Refused> {
         let entry = &mut self.slots[slot as usize];
-        // Whoever subscribes again and again has to take what was asked for before.
-        let owed = entry.owed.len();
+        // Whoever subscribes again and again, in one packet or in many, has to take what was asked for before.
+        let owed = owed + entry.owed.len();
         if !entry.session.has_room_for(text) {
             return Err((0x97, Some("too many subscriptions".into())));
         }
@@ -90,10 +93,16 @@ impl Edge {
             );
             return Err(self.denied(why));
         }
+        if filter.share.is_some() && is_inbox(&filter.filter) {
+            return Err((0x9e, Some("an inbox cannot be shared: each device gets all of it".into())));
+        }
         // Copied, so that it does not keep the read buffer.
         let filter = TopicFilter { filter: (&*filter.filter).into(), share: filter.share };
         let subscription = Subscription { options, id, filter };
         let old = entry.session.subscriptions.insert(subscription.clone());
+        if old.as_ref().is_some_and(|old| !self.is_kept(slot, old)) && self.is_kept(slot, &subscription) {
+            self.have_queued(slot, text, &subscription);
+        }
         self.index(slot, &subscription);
         match &old {
             // Only now, so that nobody who publishes meanwhile finds that there is no subscription (§3.8.4).
@@ -102,6 +111,18 @@ impl Edge {
         }
         let retained = self.retained_for(slot, &subscription, old.is_none());
         Ok((subscription, retained))
+    }
+
+    /// A subscription at QoS 0 is replaced by one that the bridge queues for. It hears so before anybody finds it in the routing table:
+    /// else what comes to it in between would be queued for nobody, and delivered by nobody (§3.8.4). The answer that counts is
+    /// that to the whole packet.
+    fn have_queued(&mut self, slot: u32, text: &ByteString, subscription: &Subscription) {
+        let at = self.place(slot);
+        let session = &mut self.slots[slot as usize].session;
+        let (token, device) = (session.next_token(), session.device.clone());
+        let filters = vec![(text.clone(), subscription.options)];
+        self.tell_bridge(&ToBridge::Subscribe { at, token, device, filters, id: subscription.id }, None);
+        self.send_batches();
     }
 
     /// "Not authorized", or "unspecified error", for a server that "does not wish to reveal the reason" (§3.9.3).
@@ -127,7 +148,8 @@ impl Edge {
         let Slot { identity, durable, .. } = &self.slots[slot as usize];
         let subscriber = subscriber(subscription, *durable);
         let mut found = self.shared.retained.matching(&subscription.filter.filter, self.now());
-        found.retain(|message| self.shared.policy.receive(identity, &message.topic));
+        let own = |message: &Message| subscriber.no_local && *message.publisher == *identity.device.client;
+        found.retain(|message| !own(message) && self.shared.policy.receive(identity, &message.topic));
         found.into_iter().map(|message| (message, subscriber)).collect()
     }
 
@@ -147,8 +169,8 @@ impl Edge {
             }
         }
         self.refresh_inbox(slot);
-        let session = &mut self.slots[slot as usize].session;
-        let token = session.is_persistent().then(|| session.next_token());
+        let Slot { session, durable, .. } = &mut self.slots[slot as usize];
+        let token = durable.then(|| session.next_token());
         if let Some(token) = token {
             let (at, device) = (self.place(slot), self.slots[slot as usize].session.device.clone());
             let filters = packet.filters.iter().map(|text| ByteString::from(&**text)).collect();
@@ -228,6 +250,11 @@ impl Edge {
     /// Any subscription that covers one's own inbox reads the inbox stream, at the highest quality of service of them.
     /// The stream is no topic of the routing table: nobody else can come by it.
     pub(super) fn refresh_inbox(&mut self, slot: u32) {
+        self.read_inbox(slot);
+        self.slots[slot as usize].session.label_inbox();
+    }
+
+    fn read_inbox(&mut self, slot: u32) {
         let session = &self.slots[slot as usize].session;
         // Names with a ~ are nobody's: they have no inbox.
         if session.device.user.starts_with('~') {
@@ -254,6 +281,12 @@ impl Edge {
             }
         }
     }
+}
+
+/// Whether this is the topic of somebody's inbox.
+fn is_inbox(filter: &str) -> bool {
+    let levels = filter.strip_prefix("u/").and_then(|rest| rest.strip_suffix("/inbox"));
+    levels.is_some_and(|user| !user.contains('/'))
 }
 
 fn subscriber(subscription: &Subscription, persistent: bool) -> Subscriber {

@@ -31,7 +31,7 @@ use crate::lane::{Device, Source};
 use crate::message::Message;
 use crate::outbuffer::OutBuffer;
 use crate::share::Search;
-use crate::topic::{TopicError, TopicFilter, TopicLimits};
+use crate::topic::{self, TopicError, TopicFilter, TopicLimits};
 
 pub use authentication::Checked;
 pub use fanout::Fanout;
@@ -57,7 +57,7 @@ pub struct SessionLimits {
     pub unanswered: u16,
     /// Transient QoS 1 and 2 messages that wait for a connected client.
     pub waiting_messages: usize,
-    /// Their bytes.
+    /// Their bytes, and the bytes of messages in flight beyond which no further one is sent.
     pub waiting_bytes: usize,
     /// Subscriptions of a session.
     pub subscriptions: usize,
@@ -250,6 +250,7 @@ impl Session {
             max_packet: self.maximum_packet_size,
             max_out: self.limits.out_bytes,
             max_aliases: properties.topic_alias_maximum.min(self.limits.topic_alias_maximum),
+            max_in_flight: self.limits.waiting_bytes,
         };
         self.outbound.begin(line, window.min(self.limits.inflight), self.is_persistent());
         self.inbound.begin();
@@ -406,6 +407,15 @@ impl Session {
     /// Starts to read stored messages; the first page has to be asked for in the name of the number given back.
     pub fn attach(&mut self, source: Source, qos: QoS) -> u32 {
         self.outbound.attach(source, qos)
+    }
+
+    /// The subscription identifiers that deliveries out of the inbox carry (§3.3.2.3.8).
+    pub fn label_inbox(&mut self) {
+        let inbox = format!("u/{}/inbox", self.device.user);
+        let covering = self.subscriptions.iter().filter(|subscription| {
+            subscription.filter.share.is_none() && topic::matches(&subscription.filter.filter, &inbox)
+        });
+        self.outbound.label_inbox(covering.filter_map(|subscription| subscription.id).collect());
     }
 
     /// The number of the reader of a source; 0 if there is none.

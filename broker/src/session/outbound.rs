@@ -69,7 +69,9 @@ pub(super) struct Outbound {
     keep: bool,
     last_id: u16,
     pub(super) in_flight: VecDeque<InFlight>,
-    /// How many of those, from the front, this connection has been sent: after a resume it catches up.
+    /// Payload bytes of those that may have to be sent again.
+    in_flight_bytes: usize,
+    /// How many of those, from the front, this connection has been sent if they are to be sent: after a resume it catches up.
     pub(super) caught_up: usize,
     /// Something waits only because the out buffer is full.
     held_back: bool,
@@ -109,11 +111,19 @@ pub(super) struct Line {
     pub max_out: usize,
     /// Topic aliases.
     pub max_aliases: u16,
+    /// Payload bytes in flight beyond which nothing more is sent.
+    pub max_in_flight: usize,
 }
 
 impl Default for Line {
     fn default() -> Line {
-        Line { version: Version::V311, max_packet: usize::MAX, max_out: usize::MAX, max_aliases: 0 }
+        Line {
+            version: Version::V311,
+            max_packet: usize::MAX,
+            max_out: usize::MAX,
+            max_aliases: 0,
+            max_in_flight: usize::MAX,
+        }
     }
 }
 
@@ -135,6 +145,28 @@ pub(super) enum Stage {
     Recording,
     /// PUBREL sent.
     Released,
+}
+
+impl InFlight {
+    /// PUBREC came, or counts as if it had: gives back what was kept to be sent again.
+    fn is_received(&mut self, version: Version, wire: &mut Wire<'_>) -> Option<Parcel> {
+        let in_queue = matches!(self.stored, Some((Source::Queue, _)));
+        self.stage = if in_queue { Stage::Recording } else { Stage::Released };
+        self.release(version, wire);
+        self.parcel.take()
+    }
+
+    /// The next word after PUBREC, which the bridge has to hear first of a message that is in the queue.
+    fn release(&self, version: Version, wire: &mut Wire<'_>) {
+        let packet_id = self.packet_id;
+        match (self.stage, self.stored) {
+            (Stage::Recording, Some((_, position))) => {
+                wire.commands.push(Command::Received { position, packet_id });
+            }
+            (Stage::Released, _) => send_pubrel(version, packet_id, wire),
+            _ => {}
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -165,6 +197,7 @@ impl Outbound {
 
     pub(super) fn end(&mut self) -> Left {
         let mut left = Left::default();
+        self.in_flight_bytes = 0;
         let sent = self.in_flight.drain(..).filter(|flight| flight.stage == Stage::Sent);
         for InFlight { stored, parcel, .. } in sent {
             match (stored, parcel) {
@@ -180,31 +213,52 @@ impl Outbound {
         left
     }
 
-    /// Sends again what is in flight, in the order in which it was sent (§4.4, §4.6), as far as window and out buffer
-    /// of this connection go; `true` once it has caught up.
+    /// Says PUBREL again, in the order of the PUBRECs (§4.4, §4.6): no window holds it back (§3.3.4), nor is it more than a few bytes.
+    pub(super) fn release_again(&mut self, wire: &mut Wire<'_>) {
+        let version = self.line.version;
+        self.in_flight.iter().for_each(|flight| flight.release(version, wire));
+    }
+
+    /// Sends again what is in flight and was not received, in the order in which it was sent (§4.4, §4.6), as far as window and
+    /// out buffer of this connection go; `true` once it has caught up.
     fn catch_up(&mut self, now: Millis, wire: &mut Wire<'_>) -> bool {
         while self.caught_up < self.in_flight.len() && self.caught_up < self.window && self.has_room(wire) {
             let flight = &self.in_flight[self.caught_up];
             let packet_id = flight.packet_id;
-            let sent = match (flight.stage, flight.parcel.clone(), flight.stored) {
-                (Stage::Sent, Some(parcel), _) => self.write_parcel(&parcel, packet_id, true, now, wire),
-                (Stage::Recording, _, Some((_, position))) => {
-                    wire.commands.push(Command::Received { position, packet_id });
-                    true
-                }
-                (Stage::Released, ..) => {
-                    send_pubrel(self.line.version, packet_id, wire);
-                    true
-                }
-                _ => true,
-            };
+            let parcel = flight.parcel.clone().filter(|_| flight.stage == Stage::Sent);
             self.caught_up += 1;
-            if !sent {
-                // This connection does not take the size (§3.1.2.11.4): as if it had been acknowledged.
-                self.acknowledged(packet_id, wire);
+            if let Some(parcel) = parcel
+                && !self.write_parcel(&parcel, packet_id, true, now, wire)
+            {
+                // This connection does not take the size (§3.1.2.11.4).
+                self.count_as_sent(self.caught_up - 1, wire);
             }
         }
         self.caught_up >= self.in_flight.len()
+    }
+
+    /// What an earlier connection was sent and this one is not. At QoS 1 it counts as acknowledged. At QoS 2 it counts as received:
+    /// PUBREL follows, so that the identifier comes free on both sides whether the client has the message or not (§4.3.3).
+    pub(super) fn count_as_sent(&mut self, at: usize, wire: &mut Wire<'_>) {
+        let InFlight { packet_id, parcel, .. } = &self.in_flight[at];
+        if parcel.as_ref().is_some_and(|parcel| parcel.qos == QoS::ExactlyOnce) {
+            self.is_received(at, wire);
+        } else {
+            let packet_id = *packet_id;
+            self.acknowledged(packet_id, wire);
+        }
+    }
+
+    fn is_received(&mut self, at: usize, wire: &mut Wire<'_>) {
+        let parcel = self.in_flight[at].is_received(self.line.version, wire);
+        self.let_go(parcel, wire);
+    }
+
+    /// A message that was kept to be sent again is the client's.
+    fn let_go(&mut self, parcel: Option<Parcel>, wire: &mut Wire<'_>) {
+        let Some(parcel) = parcel else { return };
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(parcel.message.payload.len());
+        settle(parcel.loan(), wire);
     }
 
     /// Nothing is put into an out buffer that is full; what waits goes on when it is drained.
@@ -284,6 +338,7 @@ impl Outbound {
     }
 
     fn fly(&mut self, flight: InFlight) {
+        self.in_flight_bytes += flight.parcel.as_ref().map_or(0, |parcel| parcel.message.payload.len());
         self.in_flight.push_back(flight);
         self.caught_up += 1;
     }
@@ -305,7 +360,7 @@ impl Outbound {
     }
 
     fn is_full(&self) -> bool {
-        self.in_flight.len() >= self.window
+        self.in_flight.len() >= self.window || self.in_flight_bytes >= self.line.max_in_flight
     }
 
     /// The next packet identifier of the upper half. They go round, so only the oldest one in flight can be in the way.
@@ -357,16 +412,23 @@ impl Outbound {
             let Some(entry) = reader.take() else { break };
             let position = entry.position;
             let Entry { message, qos, retain, ids, .. } = entry;
+            let ids = if source == Source::Inbox { reader.ids.clone() } else { ids };
             let parcel = Parcel { message, qos, retain, ids, search: None };
             let skip = mine || parcel.message.is_expired(now);
             let dup = position < *self.may_repeat.of(source);
             if packet_id >= FIRST_FREE_ID {
                 self.last_id = packet_id;
             }
+            let (half_done, stored) = (dup && qos == QoS::ExactlyOnce, Some((source, position)));
             // What is not sent counts as taken: it is the sender's own, has expired, is not for them any more, or is larger
-            // than the client takes.
-            if skip || !self.send(packet_id, parcel, Some((source, position)), dup, now, wire) {
-                reader.taken(position, wire);
+            // than the client takes. What an earlier run may have sent at QoS 2 counts as received, as after a resume.
+            if skip || !self.send(packet_id, parcel, stored, dup, now, wire) {
+                if half_done {
+                    self.fly(InFlight { packet_id, stage: Stage::Sent, stored, parcel: None });
+                    self.is_received(self.in_flight.len() - 1, wire);
+                } else {
+                    reader.taken(position, wire);
+                }
             }
         }
         reader.want_more(wire);
@@ -394,7 +456,7 @@ impl Outbound {
     pub(super) fn acknowledged(&mut self, packet_id: u16, wire: &mut Wire<'_>) {
         let Some(at) = self.position(packet_id, Stage::Sent) else { return };
         let Some(InFlight { stored, parcel, .. }) = self.land(at) else { return };
-        settle(parcel.and_then(|parcel| parcel.loan()), wire);
+        self.let_go(parcel, wire);
         self.taken(stored, wire);
     }
 
@@ -417,15 +479,7 @@ impl Outbound {
             }
             return;
         };
-        let flight = &mut self.in_flight[at];
-        flight.parcel = None;
-        if let Some((Source::Queue, position)) = flight.stored {
-            flight.stage = Stage::Recording;
-            wire.commands.push(Command::Received { position, packet_id });
-        } else {
-            flight.stage = Stage::Released;
-            send_pubrel(version, packet_id, wire);
-        }
+        self.is_received(at, wire);
     }
 
     pub(super) fn released(&mut self, packet_id: u16, wire: &mut Wire<'_>) {
@@ -474,7 +528,14 @@ impl Outbound {
         let Some((source, position)) = stored else { return };
         match self.reader_mut(source) {
             Some(reader) => reader.taken(position, wire),
-            None => wire.commands.push(Command::Taken { source, position }),
+            None if source == Source::Queue => wire.commands.push(Command::Taken { source, position }),
+            None => {
+                // Of an inbox "up to here" is taken, so nothing in front may be on its way; the next reader tells the rest.
+                let ahead = self.in_flight.iter().filter_map(|flight| flight.stored);
+                if ahead.filter(|(from, _)| *from == source).all(|(_, other)| other > position) {
+                    wire.commands.push(Command::Taken { source, position });
+                }
+            }
         }
     }
 
@@ -502,6 +563,13 @@ impl Outbound {
         reader.as_ref().map_or(0, |reader| reader.number)
     }
 
+    /// The subscription identifiers of deliveries out of the inbox.
+    pub(super) fn label_inbox(&mut self, ids: SmallVec<[u32; 1]>) {
+        if let Some(reader) = &mut self.inbox {
+            reader.ids = ids;
+        }
+    }
+
     pub(super) fn detach(&mut self, source: Source) {
         *self.reader_mut(source) = None;
     }
@@ -527,11 +595,9 @@ impl Outbound {
     }
 
     pub(super) fn behind(&mut self, wire: &mut Wire<'_>) {
-        for flight in self.in_flight.iter().filter(|flight| flight.stage == Stage::Recording) {
-            if let Some((_, position)) = flight.stored {
-                wire.commands.push(Command::Received { position, packet_id: flight.packet_id });
-            }
-        }
+        let version = self.line.version;
+        let recording = self.in_flight.iter().filter(|flight| flight.stage == Stage::Recording);
+        recording.for_each(|flight| flight.release(version, wire));
         [&mut self.queue, &mut self.inbox].into_iter().flatten().for_each(|reader| reader.behind());
     }
 

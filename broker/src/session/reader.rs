@@ -2,9 +2,11 @@
 //!
 //! New messages are pushed by the bridge as they are committed. As long as they arrive in sequence they are taken as
 //! they come; whatever does not fit or was lost on the way is read from the store later. So memory is bounded by
-//! [`BUFFERED`], whatever waits on disk.
+//! [`BUFFERED`] and [`BUFFERED_BYTES`], whatever waits on disk.
 
 use std::collections::{BTreeMap, VecDeque};
+
+use smallvec::SmallVec;
 
 use super::outbound::Entry;
 use super::{Command, Wire};
@@ -13,6 +15,9 @@ use crate::lane::Source;
 
 /// Entries that a reader holds in memory; also the size of a page.
 pub const BUFFERED: usize = 64;
+
+/// Payload bytes beyond which a reader holds no further entry.
+const BUFFERED_BYTES: usize = 1024 * 1024;
 
 /// Packet identifiers that queue entries share: 1 to 32,767.
 const QUEUE_IDS: u64 = 0x7fff;
@@ -26,6 +31,9 @@ pub(super) struct Reader {
     /// The next position that is not in the buffer yet; 0 until the first page has told where to begin.
     expected: u64,
     pub(super) buffered: VecDeque<Entry>,
+    buffered_bytes: usize,
+    /// Subscription identifiers of whatever comes out of an inbox; entries of a queue bring their own.
+    pub(super) ids: SmallVec<[u32; 1]>,
     /// Positions handed out, and whether they were taken. One that was is forgotten when all before it are taken too and
     /// no page is on its way that was read while it was still there.
     handed_out: BTreeMap<u64, bool>,
@@ -46,6 +54,8 @@ impl Reader {
             source,
             expected: 0,
             buffered: VecDeque::new(),
+            buffered_bytes: 0,
+            ids: SmallVec::new(),
             handed_out,
             told: 0,
             fetching: true,
@@ -59,13 +69,16 @@ impl Reader {
         }
         // A page may skip what was trimmed; a push must follow on what is there.
         let follows = fetched || (!self.fetching && !self.more && entry.position == self.expected);
-        if !follows || self.buffered.len() >= 2 * BUFFERED {
+        // A page is bounded by who reads it from the store.
+        let full = self.buffered.len() >= 2 * BUFFERED || (!fetched && self.buffered_bytes >= BUFFERED_BYTES);
+        if !follows || full {
             self.more = true;
             return;
         }
         self.expected = entry.position.saturating_add(1);
         if !self.handed_out.contains_key(&entry.position) {
             let qos = entry.qos.min(self.qos);
+            self.buffered_bytes += entry.message.payload.len();
             self.buffered.push_back(Entry { qos, ..entry });
         }
     }
@@ -90,6 +103,7 @@ impl Reader {
     /// Takes the entry in front for sending.
     pub(super) fn take(&mut self) -> Option<Entry> {
         let entry = self.buffered.pop_front()?;
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(entry.message.payload.len());
         // At QoS 0 nothing will be acknowledged.
         if entry.qos != QoS::AtMostOnce {
             self.handed_out.insert(entry.position, false);
@@ -142,7 +156,8 @@ impl Reader {
     }
 
     pub(super) fn want_more(&mut self, wire: &mut Wire<'_>) {
-        if self.more && !self.fetching && self.buffered.len() < BUFFERED / 2 {
+        let has_room = self.buffered.len() < BUFFERED / 2 && self.buffered_bytes < BUFFERED_BYTES / 2;
+        if self.more && !self.fetching && has_room {
             (self.fetching, self.more) = (true, false);
             wire.commands.push(Command::Fetch { source: self.source, from: self.expected });
         }
@@ -152,8 +167,6 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use smallvec::SmallVec;
 
     use super::*;
     use crate::message::Message;
@@ -179,6 +192,27 @@ mod tests {
         }
         reader.page(4, false);
         assert_eq!((reader.take().map(|entry| entry.position), reader.take()), (Some(3), None));
+    }
+
+    #[test]
+    fn large_entries_wait_on_disk() {
+        let mut reader = Reader::new(Source::Queue, QoS::ExactlyOnce, 1, [].into_iter());
+        let large = |position| Entry {
+            message: Arc::new(Message { payload: vec![0; 400_000].into(), ..Message::default() }),
+            ..entry(position)
+        };
+        reader.page(1, false);
+        (1..=9).for_each(|position| reader.entry(large(position), false));
+        let (mut out, mut commands) = (OutBuffer::default(), Vec::new());
+        let fetched = |reader: &mut Reader, commands: &mut Vec<Command>, out: &mut OutBuffer| {
+            reader.want_more(&mut Wire { out, commands });
+            std::mem::take(commands)
+        };
+        assert_eq!(fetched(&mut reader, &mut commands, &mut out), [], "there are enough");
+        let taken: Vec<_> = std::iter::from_fn(|| reader.take()).map(|entry| entry.position).collect();
+        assert_eq!(taken, [1, 2, 3]);
+        let next = Command::Fetch { source: Source::Queue, from: 4 };
+        assert_eq!(fetched(&mut reader, &mut commands, &mut out), [next]);
     }
 
     #[test]

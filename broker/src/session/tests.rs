@@ -229,6 +229,11 @@ fn a_refusal_has_a_code_in_5_and_ends_a_3_x_connection() {
     let token = three.tokens()[0];
     three.done(token, Outcome::refused(0x87, "no"));
     assert_eq!((three.heard(), three.commands()), (vec![], vec![Command::Close(Goodbye::Denied)]));
+    // What may work later (MQTT 3.1.1 §4.8).
+    three.publish(2, AtLeastOnce);
+    let token = three.tokens()[0];
+    three.done(token, Outcome::refused(0x97, "full"));
+    assert_eq!((three.heard(), three.commands()), (vec![], vec![Command::Close(Goodbye::Busy)]));
 }
 
 #[test]
@@ -334,6 +339,88 @@ fn what_was_in_flight_is_sent_again_in_order() {
 }
 
 #[test]
+fn no_window_holds_back_a_release() {
+    let mut desk = desk(Version::V5, 100);
+    desk.deliver("one", AtLeastOnce);
+    desk.deliver("two", ExactlyOnce);
+    desk.ack(Packet::PubRec, 0x8001);
+    desk.heard();
+    desk.session.suspend();
+    let mut connect = connect(Version::V5);
+    connect.properties.receive_maximum = 1;
+    desk.act(|session, wire| drop(session.resume(&connect, 100, |_| true, 0, wire)));
+    assert_eq!(desk.heard(), [(0x62, 0x8001), (0x3a, 0x8000)]);
+    desk.ack(Packet::PubComp, 0x8001);
+    assert_eq!(desk.heard(), [], "once for each connection");
+}
+
+#[test]
+fn what_is_too_large_for_a_later_connection_is_released_at_qos_2() {
+    let mut desk = desk(Version::V5, 100);
+    let text = "more than the forty bytes that a later connection takes";
+    desk.deliver(text, AtLeastOnce);
+    desk.deliver(text, ExactlyOnce);
+    desk.heard();
+    desk.session.suspend();
+    let mut small = connect(Version::V5);
+    small.properties.maximum_packet_size = Some(40);
+    desk.act(|session, wire| drop(session.resume(&small, 100, |_| true, 0, wire)));
+    assert_eq!((desk.heard(), desk.session.in_flight()), (vec![(0x62, 0x8001)], 1));
+    desk.ack(Packet::PubComp, 0x8001);
+    assert_eq!(desk.session.in_flight(), 0);
+}
+
+#[test]
+fn what_an_earlier_run_may_have_begun_at_qos_2_is_released_if_it_is_not_sent_again() {
+    let restored = RestoredSession {
+        device: device(),
+        expiry: 100,
+        ended_at: 0,
+        subscriptions: Vec::new(),
+        unreleased: Vec::new(),
+        released: Vec::new(),
+        will: None,
+    };
+    let session = restored.into_session(LIMITS);
+    let mut desk = Desk { session, out: OutBuffer::default(), commands: Vec::new(), now: 9 };
+    desk.act(|session, wire| drop(session.resume(&connect(Version::V5), 100, |_| true, 9, wire)));
+    let reader = desk.session.attach(Source::Queue, ExactlyOnce);
+    let expired = Arc::new(Message { expires: Some(5), ..message("m") });
+    for (position, qos) in [(1, ExactlyOnce), (2, AtLeastOnce)] {
+        let entry = Entry { position, message: expired.clone(), qos, retain: false, ids: SmallVec::new() };
+        desk.act(|session, wire| session.entry((Source::Queue, reader), entry, true, 9, wire));
+    }
+    let (received, taken) = (
+        Command::Received { position: 1, packet_id: 2 },
+        Command::Taken { source: Source::Queue, position: 2 },
+    );
+    assert_eq!(desk.commands(), [received, taken]);
+    desk.act(|session, wire| session.released(2, wire));
+    assert_eq!(desk.heard(), [(0x62, 2)]);
+    desk.ack(Packet::PubComp, 2);
+    assert_eq!((desk.commands(), desk.session.in_flight()), (vec![Command::Completed(2)], 0));
+}
+
+#[test]
+fn few_large_messages_are_in_flight_at_once() {
+    let mut desk = desk(Version::V311, 100);
+    let window = SessionLimits { inflight: 100, ..LIMITS };
+    desk.session = Session::new(device(), &connect(Version::V311), 100, window, 0);
+    let large = Arc::new(Message { payload: Bytes::from(vec![0; 100]), ..message("") });
+    let (limit, each) = (LIMITS.waiting_bytes, large.payload.len());
+    let reader = desk.session.attach(Source::Queue, AtLeastOnce);
+    for position in 1..=40 {
+        let entry =
+            Entry { position, message: large.clone(), qos: AtLeastOnce, retain: false, ids: SmallVec::new() };
+        desk.act(|session, wire| session.entry((Source::Queue, reader), entry, true, 0, wire));
+    }
+    desk.out.take();
+    assert_eq!(desk.session.in_flight(), limit / each);
+    desk.ack(Packet::PubAck, 2);
+    assert_eq!(desk.session.in_flight(), limit / each, "one goes, the next one comes");
+}
+
+#[test]
 fn a_queue_is_read_in_order_and_its_identifiers_follow_from_the_position() {
     let mut desk = desk(Version::V311, 100);
     desk.session.attach(Source::Queue, ExactlyOnce);
@@ -389,6 +476,22 @@ fn an_inbox_cursor_moves_up_to_where_nothing_is_missing() {
     assert_eq!(desk.commands(), [Command::Taken { source: Source::Inbox, position: 2 }]);
     desk.ack(Packet::PubAck, ids[2]);
     assert_eq!(desk.commands(), [Command::Taken { source: Source::Inbox, position: 3 }]);
+}
+
+#[test]
+fn without_a_reader_an_inbox_cursor_does_not_pass_what_is_in_flight() {
+    let mut desk = desk(Version::V311, 100);
+    desk.session.attach(Source::Inbox, AtLeastOnce);
+    for position in 1..=2 {
+        desk.entry(Source::Inbox, position, AtLeastOnce, true);
+    }
+    desk.page(Source::Inbox, 3, false);
+    let ids: Vec<u16> = desk.heard().into_iter().map(|(_, id)| id).collect();
+    desk.session.detach(Source::Inbox);
+    desk.ack(Packet::PubAck, ids[1]);
+    assert_eq!(desk.commands(), []);
+    desk.ack(Packet::PubAck, ids[0]);
+    assert_eq!(desk.commands(), [Command::Taken { source: Source::Inbox, position: 1 }]);
 }
 
 #[test]

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::outbound::{Outbound, Stage};
+use super::outbound::{InFlight, Outbound};
 use super::reader::Reader;
 use super::{Session, Wire};
 use crate::clock::Millis;
-use crate::codec::{Connect, QoS};
-use crate::lane::Source;
+use crate::codec::Connect;
 use crate::message::Message;
 use crate::share::Search;
 
@@ -26,6 +25,7 @@ impl Session {
         wire: &mut Wire<'_>,
     ) -> Abandoned {
         self.begin(connect, expiry, now);
+        self.outbound.release_again(wire);
         self.withhold(allowed, now, wire)
     }
 
@@ -58,22 +58,16 @@ impl Outbound {
         abandoned
     }
 
-    /// What this connection has not been sent yet and an earlier one was. At QoS 1 it counts as acknowledged. At QoS 2 it counts
-    /// as received: PUBREL follows, so that the identifier comes free on both sides whether the client has the message or not
-    /// (§4.3.3).
+    /// What this connection has not been sent yet and an earlier one was.
     fn withhold_repeats(&mut self, allowed: &dyn Fn(&str) -> bool, wire: &mut Wire<'_>) {
-        let mut acknowledged = Vec::new();
-        for flight in self.in_flight.iter_mut().skip(self.caught_up) {
-            let Some(parcel) = flight.parcel.take_if(|parcel| !allowed(&parcel.message.topic)) else {
-                continue;
-            };
-            match (parcel.qos, flight.stored) {
-                (QoS::ExactlyOnce, Some((Source::Queue, _))) => flight.stage = Stage::Recording,
-                (QoS::ExactlyOnce, _) => flight.stage = Stage::Released,
-                _ => acknowledged.push(flight.packet_id),
+        let withheld =
+            |flight: &InFlight| flight.parcel.as_ref().is_some_and(|parcel| !allowed(&parcel.message.topic));
+        // From the back, since some of them go.
+        for at in (self.caught_up..self.in_flight.len()).rev() {
+            if withheld(&self.in_flight[at]) {
+                self.count_as_sent(at, wire);
             }
         }
-        acknowledged.into_iter().for_each(|packet_id| self.acknowledged(packet_id, wire));
     }
 }
 

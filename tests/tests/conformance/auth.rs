@@ -118,6 +118,8 @@ fn until_connack_only_a_further_auth_or_disconnect_is_taken() {
         ("PINGREQ", "c0 00", "a refused 82"),
         ("PUBLISH", "30 ~ <%/t> {} 'x'", "a refused 82"),
         ("SUBSCRIBE", "82 ~ 0001 {} <%/t> 00", "a refused 82"),
+        ("SUBSCRIBE to nothing", "82 ~ 0001 {} <> 00", "a refused 82"),
+        ("PUBLISH with alias 0", "30 ~ <%/t> {23 0000} 'x'", "a refused 82"),
         ("a second CONNECT", "CONNECT 02 0000 {} <a%>", "a refused 82"),
         ("AUTH that begins anew", "f0 ~ 19 {15 <SCRAM-SHA-256> 16 <n,,n=alice,r=x>}", "a refused 82"),
         ("AUTH without method", "f0 ~ 18 {16 <x>}", "a refused 82"),

@@ -70,6 +70,45 @@ fn what_a_server_has_to_say_about_a_message_is_left_out_where_the_packet_would_b
 }
 
 #[test]
+fn what_a_later_connection_does_not_take_at_qos_2_is_released() {
+    five(
+        "b persists
+          b subscribes <%/t> 02
+          a connects
+          a > 34 ~ <%/t> 0001 {} 'more than forty bytes, whatever the topic is called'
+          b < 34 ~ <%/t> $p {} 'more than forty bytes, whatever the topic is called'
+          b gone
+          b > CONNECT 00 0000 {11 00000e10 27 00000028} <b%>
+          b < 20 ~ 01 00 {*}
+          b < 62 02 $p
+          b > 70 02 $p
+          b quiet
+          b gone
+          b resumes
+          b quiet",
+    );
+}
+
+#[test]
+fn a_connack_that_is_too_large_leaves_who_is_there_alone() {
+    five(
+        "a persists
+          b > CONNECT 02 0000 {27 0000000c} <a%>
+          b < 20 03 00 95 00
+          b closed
+          a quiet
+          a gone
+          a resumes",
+    );
+}
+
+#[test]
+fn a_refusal_of_a_connect_that_cannot_be_read_to_its_end_is_no_larger_either() {
+    five("a > CONNECT 06 0000 {27 0000000c} <a%> {} <w/#> <x> \n a < 20 03 00 90 00 \n a closed");
+    five("a > CONNECT 06 0000 {27 00000004} <a%> {} <w/#> <x> \n a closed");
+}
+
+#[test]
 fn connack_is_no_larger_than_the_client_takes() {
     let mut talk = Talk::new(Version::V5);
     talk.goes("a > CONNECT 02 0000 {27 0000000c} <a%> ; e0 00");
@@ -141,6 +180,13 @@ fn a_client_that_wants_no_problem_information_gets_bare_codes() {
           a < 90 04 0001 00 87
           a > a2 ~ 0001 {} <none>
           a < b0 04 0001 00 11",
+    );
+    // Nor what the server adds to the receipt of a message.
+    five(
+        "a > CONNECT 82 0000 {17 00} <a%> <alice%>
+          a < 20 ~ 00 00 {*}
+          a > 32 ~ <dm/bob%> 0001 {} 'hi'
+          a < 40 02 0001",
     );
 }
 

@@ -75,7 +75,11 @@ pub fn matches(text: &str, version: Version, packet: &[u8], ids: &mut Ids) -> bo
     for piece in pieces(text, version) {
         let matched = match &piece {
             Piece::Bytes(bytes) => take(&mut rest, bytes.len()).is_some_and(|got| got == bytes),
-            Piece::Length => take_length(&mut rest) == Some(rest.len()),
+            // In its shortest form (§1.5.5).
+            Piece::Length => {
+                let before = rest.len();
+                take_length(&mut rest) == Some(rest.len()) && before - rest.len() == varint(rest.len()).len()
+            }
             Piece::Id(name) => match take(&mut rest, 2) {
                 Some(got) => {
                     let got = u16::from_be_bytes([got[0], got[1]]);

@@ -2,6 +2,7 @@
 
 use crate::talk::{Talk, all, five};
 use hubbub_tests::Version;
+use hubbub_tests::wire::{Packet, Value, take_packet};
 
 #[test]
 fn overlapping_subscriptions_bring_one_copy_at_the_highest_quality() {
@@ -198,4 +199,48 @@ fn the_quality_of_an_overlap_is_neither_above_the_grant_nor_above_the_publish() 
             ));
         }
     }
+}
+
+#[test]
+fn what_comes_out_of_an_inbox_names_all_that_cover_it() {
+    let mut talk = Talk::new(Version::V5);
+    talk.goes(
+        "a > CONNECT 82 0000 {} <a%> <alice%>
+         a < 20 ~ 00 00 {*}
+         a > 82 ~ 0001 {0b 07} <u/alice%/inbox> 01
+         a < 90 ~ 0001 {} 01
+         b > CONNECT 82 0000 {} <b%> <bob%>
+         b < 20 ~ 00 00 {*}
+         b > 32 ~ <dm/alice%> 0001 {} 'one'
+         b < 40 ~ 0001 00 {*}",
+    );
+    assert_eq!(ids_of(&talk.line("a").packet()), [7]);
+    talk.goes(
+        "a > 82 ~ 0002 {0b 08} <u/alice%/+> 01
+         a < 90 ~ 0002 {} 01
+         b > 32 ~ <dm/alice%> 0002 {} 'two'
+         b < 40 ~ 0002 00 {*}",
+    );
+    assert_eq!(ids_of(&talk.line("a").packet()), [7, 8]);
+    talk.goes(
+        "a > a2 ~ 0003 {} <u/alice%/inbox>
+         a < b0 ~ 0003 {} 00
+         b > 32 ~ <dm/alice%> 0003 {} 'three'
+         b < 40 ~ 0003 00 {*}",
+    );
+    assert_eq!(ids_of(&talk.line("a").packet()), [8]);
+}
+
+/// The subscription identifiers of a PUBLISH, in order of their size.
+fn ids_of(packet: &[u8]) -> Vec<u32> {
+    let Some(Packet::Publish(publish)) = take_packet(&mut packet.to_vec(), Version::V5) else {
+        panic!("no PUBLISH: {packet:02x?}");
+    };
+    let id = |(id, value): &(u8, Value)| match value {
+        Value::Var(number) if *id == 0x0b => Some(*number),
+        _ => None,
+    };
+    let mut ids: Vec<u32> = publish.props.0.iter().filter_map(id).collect();
+    ids.sort_unstable();
+    ids
 }

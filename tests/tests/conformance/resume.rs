@@ -133,6 +133,58 @@ fn a_resumed_session_keeps_to_a_smaller_receive_maximum() {
     );
 }
 
+#[test]
+fn no_receive_maximum_holds_back_a_release() {
+    five(
+        "b persists
+          b subscribes <%/t> 02
+          a connects
+          a > 32 ~ <%/t> 0001 {} 'one'
+          b < 32 ~ <%/t> $one {} 'one'
+          a > 34 ~ <%/t> 0002 {} 'two'
+          b < 34 ~ <%/t> $two {} 'two'
+          b > 50 02 $two
+          b < 62 02 $two
+          b gone
+          b > CONNECT 00 0000 {11 00000e10 21 0001} <b%>
+          b < 20 ~ 01 00 {*}
+          b < 62 02 $two
+          b < 3a ~ <%/t> $one {} 'one'
+          b quiet",
+    );
+}
+
+#[test]
+fn a_session_that_is_to_end_with_its_connection_gets_what_it_is_owed_before_what_is_new() {
+    five(
+        "c persists
+          c subscribes <%/t> 01
+          c gone
+          a connects
+          a > 32 ~ <%/t> 0001 {} '1'
+          a > 32 ~ <%/t> 0002 {} '2'
+          a < 40 02 0001
+          a < 40 02 0002
+          c > CONNECT 00 0000 {21 0001} <c%>
+          c < 20 ~ 01 00 {*}
+          c < 32 ~ <%/t> $one {} '1'
+          a > 32 ~ <%/t> 0003 {} 'new'
+          a < 40 02 0003
+          c subscribes <%/u> 01
+          a > 32 ~ <%/u> 0004 {} 'of the new subscription'
+          a < 40 02 0004
+          c > 40 02 $one
+          c < 32 ~ <%/t> $two {} '2'
+          c > 40 02 $two
+          c < 32 ~ <%/t> $new {} 'new'
+          c > 40 02 $new
+          c < 32 ~ <%/u> $other {} 'of the new subscription'
+          c gone
+          c persists
+          c quiet",
+    );
+}
+
 /// The identifier of a PUBLISH on the topic of these conversations.
 fn identifier(packet: &[u8]) -> u16 {
     let at = 4 + usize::from(packet[3]);

@@ -1,6 +1,6 @@
 //! Sessions: clean start, session present, expiry (MQTT 5 §3.1.2.4, §3.1.2.11.2, §4.1).
 
-use crate::talk::{all, five};
+use crate::talk::{SINCE_311, all, five, versions};
 
 #[test]
 fn a_session_is_resumed_with_its_subscriptions_and_messages() {
@@ -158,5 +158,20 @@ fn a_session_is_not_discarded_while_its_connection_is_open() {
           heir > 32 ~ <%/t> 0001 {} 'still there'
           heir < 40 02 0001
           a < 32 ~ <%/t> $p {} 'still there'",
+    );
+}
+
+#[test]
+fn a_client_id_of_somebody_else_is_refused_although_there_is_a_session() {
+    versions(
+        SINCE_311,
+        "a > CONNECT 80 0000 {11 00000e10} <a%> <alice%>
+         a < 20 ~ 00 00 {*}
+         a gone
+         m > CONNECT 80 0000 {11 00000e10} <a%> <mallory%>
+         m < 20 ~ 00 [85](02) {*}
+         m closed
+         b > CONNECT 80 0000 {11 00000e10} <a%> <alice%>
+         b < 20 ~ 01 00 {*}",
     );
 }

@@ -1,6 +1,6 @@
 //! Shared subscriptions (MQTT 5 §4.8.2).
 
-use crate::talk::{Talk, all, five};
+use crate::talk::{SINCE_311, Talk, all, five, versions};
 use hubbub_tests::Version;
 
 #[test]
@@ -419,4 +419,15 @@ fn when_the_last_member_is_gone_nobody_is_left() {
             ));
         }
     }
+}
+
+#[test]
+fn an_inbox_cannot_be_shared() {
+    versions(
+        SINCE_311,
+        "a > CONNECT 82 0000 {} <a%> <alice%>
+         a < 20 ~ 00 00 {*}
+         a > 82 ~ 0001 {} <$share/g/u/alice%/inbox> 01
+         a < 90 ~ 0001 {*} [9e](80)",
+    );
 }

@@ -167,6 +167,21 @@ fn no_local_keeps_away_what_the_client_published_and_nothing_else() {
 }
 
 #[test]
+fn no_local_holds_for_retained_messages_as_well() {
+    five(
+        "b connects
+          b > 31 ~ <%/1> {} 'my own'
+          a connects
+          a > 31 ~ <%/2> {} 'of a' ; c0 00
+          a < d0 00
+          b > 82 ~ 0001 {} <%/+> 05
+          b < 90 ~ 0001 {} 01
+          b < 31 ~ <%/2> {} 'of a'
+          b quiet",
+    );
+}
+
+#[test]
 fn without_no_local_a_client_hears_itself() {
     all("b connects
          b subscribes <%/t> 01

@@ -73,7 +73,7 @@ fn a_text_frame_ends_the_connection() {
 #[test]
 fn the_subprotocol_that_is_chosen_is_mqtt() {
     let hub = hub();
-    for offered in ["mqtt", "chat, mqtt", "mqtt, mqttv3.1"] {
+    for offered in ["mqtt", "chat, mqtt", "mqtt, mqttv3.1", "mqttv3.1, mqtt"] {
         let mut socket = RawClient::connect(hub.websocket());
         let mut answer = Vec::new();
         socket.sends(upgrade(&hub, offered));

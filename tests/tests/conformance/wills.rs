@@ -50,6 +50,37 @@ fn a_session_without_a_will_leaves_none_behind() {
 }
 
 #[test]
+fn a_will_is_gone_with_its_publication_or_a_goodbye_although_the_session_stays() {
+    // The end of the session would publish what is left of it, and the last message comes from where it would come from.
+    let rest = "z > CONNECT 02 0000 {} <a%>
+         z < 20 ~ 00 00 {*}
+         z > 30 ~ <%/will> {} 'next'
+         b < 30 ~ <%/will> {} 'next'
+         b quiet";
+    versions(
+        SINCE_311,
+        &format!(
+            "b connects
+             b subscribes <%/will> 00
+             a > CONNECT 04 0000 {{11 00000e10}} <a%> {{}} <%/will> <gone>
+             a < 20 ~ 00 00 {{*}}
+             a gone
+             b < 30 ~ <%/will> {{}} 'gone'
+             {rest}"
+        ),
+    );
+    five(&format!(
+        "b connects
+         b subscribes <%/will> 00
+         a > CONNECT 04 0000 {{11 00000e10}} <a%> {{18 00000e10}} <%/will> <never>
+         a < 20 ~ 00 00 {{*}}
+         a > e0 00
+         a closed
+         {rest}"
+    ));
+}
+
+#[test]
 fn a_goodbye_with_will_publishes_it() {
     five(
         "b connects

@@ -38,9 +38,19 @@ fn t01_a_large_packet_before_the_login_is_refused_by_its_length_alone() {
 /// Guards: `Decoder::admit` and `check_flags` (codec/decode.rs).
 #[test]
 fn t02_what_a_client_may_not_say_ends_its_connection_and_leaves_nothing() {
-    for first in
-        ["30 03 0001 61", "82 06 0001 0001 61 00", "c0 00", "e0 00", "20 02 0000", "40 02 0001", "f0 00"]
-    {
+    for first in [
+        "30 03 0001 61",
+        "82 06 0001 0001 61 00",
+        "c0 00",
+        "e0 00",
+        "20 02 0000",
+        "40 02 0001",
+        "f0 00",
+        // What a CONNECT says, under another name.
+        "30 ~ <MQTT> 04 02 0000 <a%>",
+        "c0 ~ <MQTT> 04 02 0000 <a%>",
+        "82 ~ <MQTT> 05 02 0000 {} <a%>",
+    ] {
         all(&format!("a > {first} \n a closed"));
     }
     // 3.1 leaves more of the header open, and a server packet is one whatever its flags are.

@@ -75,7 +75,9 @@ fn t33_a_will_is_published_when_it_should_and_only_then() {
              a < 20 ~ 00 00 {{*}}
              {ends}
              {}
-             b > 30 ~ <%/will> {{}} 'next'
+             z > CONNECT 02 0000 {{}} <a%>  # The end of the session publishes what is left.
+             z < 20 ~ 00 00 {{*}}
+             z > 30 ~ <%/will> {{}} 'next'
              b < 30 ~ <%/will> {{}} 'next'",
             if will { "b < 30 ~ <%/will> {} 'gone'" } else { "" }
         ));

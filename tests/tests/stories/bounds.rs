@@ -69,6 +69,39 @@ fn thirty_thousand_pings_in_one_write_are_all_answered() {
     }
 }
 
+#[test]
+fn whoever_reads_the_answers_is_read_from_however_small_the_buffer() {
+    let sizes = [
+        "chat.body_max_bytes",
+        "limits.packet_before_login_bytes",
+        "limits.packet_bytes",
+        "limits.outbound_bytes",
+    ];
+    let small = sizes.into_iter().fold(Settings::dev(), |settings, key| settings.set(key, "4KiB"));
+    let hub = small.set("server.edges", "1").start();
+    let mut socket = RawClient::connect(hub.mqtt());
+    // Without a name: nothing that happens to it elsewhere makes the server look at it.
+    socket.sends(Connect::new(Version::V311, "a").bytes()).hears([0x20, 2, 0, 0]);
+    socket.sends(subscribe(Version::V311, 1, &[("t", 0)])).hears([0x90, 3, 0, 1, 0]);
+    let message = Publish::new("t", vec![b'x'; 1000]).bytes(Version::V311);
+    for _ in 0..3 {
+        socket.sends(message.repeat(5)).hears(message.repeat(5));
+        socket.sends(pingreq()).hears([0xd0, 0]);
+    }
+}
+
+#[test]
+fn a_packet_that_asks_for_everything_again_and_again_gets_it_twice() {
+    let hub = Settings::dev().set("limits.retained_messages", "50").start();
+    let mut alice = hub.person("alice").connects();
+    for number in 0..30 {
+        alice.publish(Publish::new(format!("shelf/{number}"), "x").qos(1).retained());
+    }
+    let codes = alice.subscribes_to_all(&[("shelf/+", 0); 100]);
+    assert_eq!(codes, [[0; 2].as_slice(), &[0x97; 98]].concat());
+    hub.is_healthy();
+}
+
 /// More than any window and more than the out buffer of a client.
 #[test]
 fn three_thousand_retained_messages_reach_every_new_subscriber() {

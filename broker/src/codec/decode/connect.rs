@@ -46,13 +46,36 @@ pub(super) fn version(body: &mut Reader) -> Result<Version, CodecError> {
     }
 }
 
-/// Everything after the level.
-pub(super) fn decode(version: Version, body: &mut Reader, users: usize) -> Result<Connect, CodecError> {
+/// What stands in front of the properties.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    version: Version,
+    flags: Flags,
+    keep_alive: u16,
+}
+
+/// What follows on the level, up to the payload.
+pub(super) fn opening(
+    version: Version,
+    body: &mut Reader,
+    users: usize,
+) -> Result<(Opening, ConnectProperties), CodecError> {
     let flags = Flags(body.u8()?);
     flags.check(version)?;
     let keep_alive = body.u16()?;
     let properties =
         if version.is_v5() { properties(&body.properties()?, users)? } else { ConnectProperties::default() };
+    Ok((Opening { version, flags, keep_alive }, properties))
+}
+
+/// The payload (§3.1.3).
+pub(super) fn payload(
+    opening: Opening,
+    properties: ConnectProperties,
+    body: &mut Reader,
+    users: usize,
+) -> Result<Connect, CodecError> {
+    let Opening { version, flags, keep_alive } = opening;
     let client_id = body.text()?;
     let will = if flags.will() { Some(will(version, flags, body, users)?) } else { None };
     let username = if flags.has_username(version, body) { Some(body.text()?) } else { None };

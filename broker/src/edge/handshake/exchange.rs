@@ -48,7 +48,14 @@ impl Newcomer {
             Ok(Packet::Auth(auth)) if auth.reason == CONTINUE => Ok(auth.data.unwrap_or_default()),
             Ok(Packet::Disconnect(_)) => Err(Refusal::Gone),
             Ok(_) => Err(Refusal::Told(0x82, "only a further AUTH or DISCONNECT may come before CONNACK")),
-            Err(NoConnect::Codec(error)) => Err(Refusal::Told(error.reason_code(), error.what())),
+            Err(NoConnect::Codec(error)) => {
+                let code = match error.reason_code() {
+                    // Of a topic alias, or of a filter, in a packet that should not come: CONNACK does not have it (§3.2.2.2).
+                    0x94 | 0x8f => 0x82,
+                    code => code,
+                };
+                Err(Refusal::Told(code, error.what()))
+            }
             Err(NoConnect::Silent | NoConnect::NoIntroduction | NoConnect::Layer(_)) => Err(Refusal::Gone),
         }
     }

@@ -21,6 +21,8 @@ pub(super) struct Bridge {
     pub inbound: BTreeSet<u16>,
     /// Packet identifiers of queue entries between PUBREC and PUBCOMP.
     pub released: BTreeSet<u16>,
+    /// Positions of the queue that it was told to be received.
+    told_received: BTreeSet<u64>,
     jumped: bool,
     to_bridge: VecDeque<ToBridge>,
     to_edge: VecDeque<ToEdge>,
@@ -105,7 +107,14 @@ impl Bridge {
         taken
     }
 
-    /// The same, before it is told.
+    /// An entry of the queue is received; gives back what that is, but for what was told before.
+    pub fn told_received(&mut self, position: u64, packet_id: u16) -> Option<Parcel> {
+        self.tell(ToBridge::Received { position, packet_id });
+        let is_new = self.told_received.insert(position);
+        self.queue.stored.get(&position).filter(|_| is_new).copied()
+    }
+
+    /// What [`Bridge::told_taken`] gives back, before it is told.
     pub fn taken_by(&mut self, source: Source, position: u64) -> Vec<Parcel> {
         let stream = self.stream(source);
         let from = if source == Source::Queue { position } else { stream.told + 1 };
@@ -205,5 +214,6 @@ impl Bridge {
         self.to_edge.clear();
         (self.queue.reader, self.inbox.reader) = (None, None);
         self.inbox.told = self.inbox.cursor;
+        self.told_received.clear();
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Client {
     /// Packet identifiers of QoS 2 publishes that the client has not done with, and how many PUBCOMPs are to come that are
     /// about an earlier one.
     in_use: BTreeMap<u16, usize>,
+    /// Packet identifiers that the client wrongly took for free: a PUBREL may come.
+    mistaken: BTreeSet<u16>,
     /// One that has to be forwarded now: its packet identifier was free.
     new: Option<u16>,
 }
@@ -82,6 +84,23 @@ enum Stage {
     Releasing,
 }
 
+impl Flight {
+    /// One of which there is nothing but the packet identifier.
+    fn releasing() -> Flight {
+        Flight {
+            number: 0,
+            qos: 2,
+            stage: Stage::Releasing,
+            order: 0,
+            here: false,
+            heard: true,
+            dropped: false,
+            crashed: true,
+            len: 0,
+        }
+    }
+}
+
 impl Client {
     /// A new connection, with what its CONNECT promised.
     pub fn connect(&mut self, connect: &Connect, inflight: u16, topic_alias_maximum: u16) {
@@ -120,17 +139,7 @@ impl Client {
         self.app.forget_from(FIRST_TRANSIENT);
         self.flights.values_mut().for_each(|flight| flight.crashed = true);
         for packet_id in released {
-            let flight = Flight {
-                number: 0,
-                qos: 2,
-                stage: Stage::Releasing,
-                order: 0,
-                here: false,
-                heard: false,
-                dropped: false,
-                crashed: true,
-                len: 0,
-            };
+            let flight = Flight { heard: false, ..Flight::releasing() };
             self.flights.entry(*packet_id).or_insert(flight);
         }
         self.last_queued = 0;
@@ -258,6 +267,7 @@ impl Client {
             if flight.qos != right_at || !flight.heard {
                 self.app.excuses(flight.number);
                 self.app.is_released(packet_id);
+                self.mistaken.insert(packet_id);
             }
             self.flights.remove(&packet_id);
         }
@@ -311,7 +321,7 @@ impl Client {
         }
         let number = parcel::number(&publish.payload);
         let known = self.flights.get(&publish.id).copied();
-        let old = known.filter(|old| !old.dropped || old.number == number);
+        let old = known.filter(|old| !old.dropped || old.qos == 2 || old.number == number);
         if let (Some(dropped), None) = (known, old) {
             // To the server that message was done with when it found it too large (§3.1.2.11.4).
             self.app.goes_without(dropped.number);
@@ -344,6 +354,7 @@ impl Client {
             len,
         };
         self.flights.insert(publish.id, flight);
+        self.mistaken.remove(&publish.id);
         let here = self.flights.values().filter(|flight| flight.here).count();
         assert!(here <= self.link.quota, "{here} in flight of {}", self.link.quota);
     }
@@ -374,9 +385,21 @@ impl Client {
     }
 
     fn is_released(&mut self, packet_id: u16) {
+        // Nobody knows whether it was sent before the crash, and a message of that number may have been too large since.
+        let unsure = self.crashed && packet_id < FIRST_TRANSIENT || self.mistaken.contains(&packet_id);
         match self.flights.get_mut(&packet_id) {
-            Some(flight) if flight.stage != Stage::Published => {
+            // What is not sent again counts as received: the client may have it (§4.3.3).
+            Some(flight)
+                if flight.stage != Stage::Published
+                    || flight.qos == 2 && !flight.here && (flight.dropped || flight.crashed) =>
+            {
                 (flight.stage, flight.heard) = (Stage::Releasing, true);
+            }
+            _ if self.link.strays.contains(&packet_id) => {
+                take(&mut self.link.strays, |stray| *stray == packet_id);
+            }
+            other if unsure && other.as_ref().is_none_or(|flight| flight.dropped && !flight.here) => {
+                self.flights.insert(packet_id, Flight::releasing());
             }
             _ => take(&mut self.link.strays, |stray| *stray == packet_id),
         }

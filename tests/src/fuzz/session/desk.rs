@@ -140,9 +140,7 @@ impl Desk {
                 self.bridge.tell(ToBridge::Fetch { source, reader, from });
             }
             Command::Taken { source, position } => self.taken(source, position),
-            Command::Received { position, packet_id } => {
-                self.bridge.tell(ToBridge::Received { position, packet_id });
-            }
+            Command::Received { position, packet_id } => self.received(position, packet_id),
             Command::Completed(packet_id) => self.bridge.tell(ToBridge::Completed(packet_id)),
             Command::Forgotten { packet_id, token } => self.work(Some(token), None, Some(packet_id)),
             Command::Close(goodbye) => self.end(goodbye),
@@ -182,6 +180,17 @@ impl Desk {
             if expired {
                 self.client.goes_without(parcel.number);
             }
+        }
+    }
+
+    /// The same holds for what counts as received.
+    fn received(&mut self, position: u64, packet_id: u16) {
+        self.read();
+        if let Some(parcel) = self.bridge.told_received(position, packet_id) {
+            let message = parcel.message();
+            let done = self.client.got(parcel.number) || self.client.may_refuse(message.payload.len());
+            let expired = message.is_expired(self.now);
+            assert!(done || expired, "{position} counts as received, but never was: {parcel:?}");
         }
     }
 
