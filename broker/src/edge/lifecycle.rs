@@ -50,9 +50,6 @@ pub(super) struct Adopted {
 /// Timers below which nobody looks for those that are of no use any more.
 pub(super) const MANY_TIMERS: usize = 1024;
 
-/// Milliseconds until a session whose time is over is looked at again, when the bridge is busy with others of them.
-const AGAIN: Millis = 20;
-
 /// Milliseconds until the keep-alive of a client that we keep waiting, or one that is slow to read, is looked at again.
 const PATIENCE: Millis = 1000;
 
@@ -596,6 +593,21 @@ impl Edge {
                 self.fire(slot, timer, now);
             }
         }
+        self.end_expired();
+    }
+
+    /// Ends sessions whose time is over, as fast as the bridge follows.
+    pub(super) fn end_expired(&mut self) {
+        let now = self.now();
+        while let Some((slot, generation)) = self.expiring.next(&self.batches) {
+            let entry = self.slots.get(slot as usize).filter(|entry| entry.generation == generation);
+            // The client may be back.
+            if entry.and_then(|entry| entry.ends_at).is_some_and(|at| at <= now) {
+                self.shared.counters.sessions_expired_total.add(1);
+                self.remove(slot);
+                self.expiring.ended(&self.batches);
+            }
+        }
     }
 
     fn fire(&mut self, slot: u32, timer: Timer, now: Millis) {
@@ -612,14 +624,7 @@ impl Edge {
             Some(due) if due > now => self.arm(slot, due, timer),
             Some(_) if timer == Timer::Will => self.fire_will(slot),
             Some(_) if timer == Timer::Login => self.end(slot, Goodbye::LoginOver),
-            Some(_) if self.expiring.is_under_way(&self.batches) => {
-                self.arm(slot, now + AGAIN, Timer::Expiry);
-            }
-            Some(_) => {
-                self.shared.counters.sessions_expired_total.add(1);
-                self.remove(slot);
-                self.expiring.add(&self.batches);
-            }
+            Some(_) => self.expiring.add(slot, entry.generation),
             None => {}
         }
     }

@@ -82,6 +82,7 @@ impl Edge {
             (ToEdge::Credit { total }, _) => {
                 self.batches.worked_off = total;
                 self.resume.notify_waiters();
+                self.end_expired();
             }
             (ToEdge::Heartbeat, _) => {}
             (head, None) => tracing::error!(?head, "frame without its message"),

@@ -411,6 +411,9 @@ impl Session {
 
     /// The subscription identifiers that deliveries out of the inbox carry (§3.3.2.3.8).
     pub fn label_inbox(&mut self) {
+        if self.attached(Source::Inbox).is_none() {
+            return;
+        }
         let inbox = format!("u/{}/inbox", self.device.user);
         let covering = self.subscriptions.iter().filter(|subscription| {
             subscription.filter.share.is_none() && topic::matches(&subscription.filter.filter, &inbox)
