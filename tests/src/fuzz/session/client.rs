@@ -409,7 +409,14 @@ impl Client {
     pub fn reads(&mut self, bytes: &[u8]) {
         for (packet, _) in self.packets(bytes) {
             match packet {
-                Packet::Publish(publish) => self.app.gets(&publish),
+                Packet::Publish(publish) => {
+                    self.app.gets(&publish);
+                    let number = parcel::number(&publish.payload);
+                    if self.flights.get(&publish.id).is_none_or(|flight| flight.number != number) {
+                        // The client took the identifier for free before it had read this.
+                        self.app.is_released(publish.id);
+                    }
+                }
                 Packet::Ack { kind: ack::PUBREL, id, .. } => self.app.is_released(id),
                 Packet::Ack { kind: ack::PUBREC, id, code: 0x80.., .. } => drop(self.in_use.remove(&id)),
                 // Behind a refusal if the client said it twice.
