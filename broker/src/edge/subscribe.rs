@@ -6,13 +6,17 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::{Edge, Slot, Subscriber};
-use crate::codec::{QoS, Subscribe, SubscribeOptions, Unsubscribe};
+use crate::codec::{QoS, Subscribe, Unsubscribe};
 use crate::lane::{Place, Source, ToBridge};
 use crate::message::Message;
 use crate::routes::Want;
 use crate::session::{Refusals, Subscription};
 use crate::share::Share;
 use crate::topic::{self, TopicError, TopicFilter};
+
+/// Subscriptions of one packet of which the bridge hears before anybody else: each is a batch of its own, and a packet may raise
+/// thousands of them.
+const EARLY: usize = 16;
 
 type Granted = (Subscription, Vec<(Arc<Message>, Subscriber)>);
 
@@ -29,11 +33,15 @@ impl Edge {
     ) {
         let (mut codes, mut kept, mut retained) = (Vec::new(), Vec::new(), Vec::new());
         let mut refusals = Refusals::default();
+        let mut early = EARLY;
         for ((text, options), filter) in packet.filters.into_iter().zip(filters) {
             let filter = filter.map_err(|error| (0x8f, Some(error.to_string().into())));
             let owed = retained.len();
-            match filter.and_then(|filter| self.subscribe_one(slot, &text, options, packet.id, filter, owed))
-            {
+            let granted = filter.and_then(|filter| {
+                let subscription = Subscription { options, id: packet.id, filter };
+                self.subscribe_one(slot, &text, subscription, owed, &mut early)
+            });
+            match granted {
                 Ok((subscription, messages)) => {
                     codes.push(subscription.options.qos as u8);
                     kept.push((text, subscription.options));
@@ -70,10 +78,9 @@ impl Edge {
         &mut self,
         slot: u32,
         text: &ByteString,
-        options: SubscribeOptions,
-        id: Option<u32>,
-        filter: TopicFilter,
+        Subscription { options, id, filter }: Subscription,
         owed: usize,
+        early: &mut usize,
     ) -> Result<Granted, Refused> {
         let entry = &mut self.slots[slot as usize];
         // Whoever subscribes again and again, in one packet or in many, has to take what was asked for before.
@@ -100,7 +107,9 @@ impl Edge {
         let filter = TopicFilter { filter: (&*filter.filter).into(), share: filter.share };
         let subscription = Subscription { options, id, filter };
         let old = entry.session.subscriptions.insert(subscription.clone());
-        if old.as_ref().is_some_and(|old| !self.is_kept(slot, old)) && self.is_kept(slot, &subscription) {
+        let raised = old.as_ref().is_some_and(|old| !self.is_kept(slot, old));
+        if raised && self.is_kept(slot, &subscription) && *early > 0 {
+            *early -= 1;
             self.have_queued(slot, text, &subscription);
         }
         self.index(slot, &subscription);
