@@ -354,7 +354,7 @@ impl Queues {
     fn index(&mut self, client: &ByteString, text: &ByteString, record: Option<SubscriptionRecord>) {
         let Ok(TopicFilter { share, filter }) = TopicFilter::parse(text, &self.limits) else { return };
         let key = (client.clone(), share.map(|_| text.clone()));
-        // At QoS 0 nothing is queued, but the identifier of the subscription belongs to a copy that another one causes.
+        // At QoS 0 nothing is queued for a share group, and its edge delivers.
         let counts = |record: &SubscriptionRecord| key.1.is_none() || record.options.qos != QoS::AtMostOnce;
         match record.filter(counts) {
             Some(record) => drop(self.subscribers.insert(&filter, key, record)),
@@ -362,21 +362,21 @@ impl Queues {
         }
     }
 
-    /// Queues a message for every persistent session that wants it, and pushes it to those that are connected. Share groups
-    /// get theirs by [`Queues::share_out`].
+    /// Queues a message for every persistent session that wants it, and pushes it to those that are connected; where only
+    /// QoS 0 is wanted, it is pushed and not queued. Share groups get theirs by [`Queues::share_out`].
     pub fn enqueue(&mut self, tx: &mut Transaction<'_>, message: &Message) -> Result<(), StoreError> {
         if message.qos == QoS::AtMostOnce {
             return Ok(());
         }
         for (client, found) in self.matches(message) {
+            let retain = found.retain_as_published && message.retain;
             if found.qos == QoS::AtMostOnce {
+                if let Some(at) = self.sessions.get(&client).and_then(|session| session.at) {
+                    tx.tell(at.edge, &ToEdge::Fleeting { at, retain, ids: found.ids }, Some(message));
+                }
                 continue;
             }
-            let head = QueuedHead {
-                qos: found.qos.min(message.qos),
-                retain: found.retain_as_published && message.retain,
-                ids: found.ids,
-            };
+            let head = QueuedHead { qos: found.qos.min(message.qos), retain, ids: found.ids };
             self.enqueue_for(tx, &client, head, message, None)?;
         }
         Ok(())
@@ -676,6 +676,33 @@ mod tests {
             batch(&store, |tx| queues.taken(tx, &device.client, position).unwrap());
         }
         assert_eq!((waits(), queues.sessions[&device.client].fill.waiting), ((1, 6), 1));
+    }
+
+    #[test]
+    fn a_session_at_qos_0_is_handed_what_comes_while_it_is_here_and_nothing_is_stored() {
+        let (store, mut queues) = (MemoryStore::default(), queues());
+        let device = Device { user: "bob".into(), client: "phone".into() };
+        let at = Place { edge: 1, slot: 2, generation: 3, reader: 4 };
+        batch(&store, |tx| {
+            queues.open(tx, &store, &device, 60, false).unwrap();
+            let options = SubscribeOptions { retain_as_published: true, ..SubscribeOptions::default() };
+            queues.subscribe(tx, &device.client, &[("a".into(), options)], Some(7));
+        });
+        let handed_out = |queues: &mut Queues| {
+            let mut tx = Transaction::new(&store, 100);
+            queues.enqueue(&mut tx, &Message { retain: true, ..message("hi") }).unwrap();
+            assert!(tx.is_empty(), "something to be stored");
+            let frames = tx.commit().unwrap().into_batches();
+            frames.map(|(lane, mut frames)| (lane, lane::take::<ToEdge>(&mut frames).unwrap())).next()
+        };
+        assert_eq!(handed_out(&mut queues), None, "not here");
+        queues.attach(&device.client, at);
+        let (lane, frame) = handed_out(&mut queues).unwrap();
+        let (head, handed) = frame.unwrap();
+        assert_eq!((lane, head), (Lane::Edge(1), ToEdge::Fleeting { at, retain: true, ids: vec![7] }));
+        assert_eq!(handed.unwrap().payload, "hi");
+        batch(&store, |tx| queues.close(tx, &device, 60));
+        assert_eq!(handed_out(&mut queues), None, "gone");
     }
 
     fn news(topic: &str) -> Message {

@@ -285,13 +285,20 @@ pub enum ToEdge {
     Publish {
         /// For all ordinary subscriptions that match.
         plain: bool,
-        /// Whether the bridge has it, and queues it for those subscriptions that it is to be queued for.
-        queued: bool,
         /// For one member of each of these share groups.
         shares: Vec<Search>,
     },
     /// A message of the server itself: for all ordinary subscriptions, and for the share groups.
     Broadcast,
+    /// A message for a persistent session whose subscriptions are at QoS 0: not stored, and gone if nobody is there.
+    Fleeting {
+        /// For whom.
+        at: Place,
+        /// Retain flag to show.
+        retain: bool,
+        /// Subscription identifiers that matched.
+        ids: Vec<u32>,
+    },
     /// The commit that a session waited for is on disk, or refused.
     Done {
         /// Who waits.
@@ -405,7 +412,7 @@ mod tests {
         let message = Message { topic: "聊天/大厅".into(), payload: "hi".into(), ..Message::default() };
         let share = Share { group: "g".into(), filter: "a/#".into() };
         let search = Search { tried: 1 << 63, loan: Some(7), ..Search::new(share) };
-        let publish = ToEdge::Publish { plain: true, queued: false, shares: vec![search] };
+        let publish = ToEdge::Publish { plain: true, shares: vec![search] };
         put(&mut out, &publish, Some(&message));
         put(&mut out, &ToEdge::Credit { total: 7 }, None);
         let whole = out.freeze();

@@ -7,6 +7,7 @@ use std::sync::{PoisonError, RwLock};
 
 use bytestring::ByteString;
 
+use crate::codec::QoS;
 use crate::share::{Seat, Share};
 use crate::topic::TopicFilter;
 use crate::trie::Trie;
@@ -18,15 +19,20 @@ pub enum Want {
     Edge(u8),
     /// A persistent session, at QoS 1 or 2: the bridge queues for it.
     Durable,
+    /// A persistent session that is connected, at QoS 0: the bridge hands it what was published at QoS 1 and 2.
+    Fleeting,
     /// A member of this share group.
     Share(Box<Share>, Seat),
 }
 
 impl Want {
-    /// What the edge of a connected client wants; `queued` if it is the bridge that delivers QoS 1 and 2.
-    pub fn live(filter: &TopicFilter, edge: u8, queued: bool) -> Want {
+    /// What a connected client on an edge wants at this quality of service; `kept` if its session is.
+    pub fn live(filter: &TopicFilter, edge: u8, kept: bool, qos: QoS) -> impl Iterator<Item = Want> + use<> {
+        let queued = kept && qos != QoS::AtMostOnce;
+        let fleeting = kept && !queued && filter.share.is_none();
         let seat = if queued { Seat::Kept(edge) } else { Seat::Live(edge) };
-        share_of(filter).map_or(Want::Edge(edge), |share| Want::Share(share, seat))
+        let live = share_of(filter).map_or(Want::Edge(edge), |share| Want::Share(share, seat));
+        fleeting.then_some(Want::Fleeting).into_iter().chain([live])
     }
 
     /// What a persistent session wants, connected or not.
@@ -47,6 +53,8 @@ pub struct Route {
     pub edges: u64,
     /// Whether the bridge has to queue it.
     pub durable: bool,
+    /// Whether the bridge has to hand it to somebody who is there.
+    pub fleeting: bool,
     /// For each share group where its members sit and how many, the seats of one group side by side.
     pub shares: Vec<(Share, Seat, u32)>,
 }
@@ -81,12 +89,13 @@ impl Routes {
     /// Where a message of this topic goes; `route` is used again to save allocations.
     pub fn look_up(&self, topic: &str, route: &mut Route) {
         route.edges = 0;
-        route.durable = false;
+        (route.durable, route.fleeting) = (false, false);
         route.shares.clear();
         let wants = self.wants.read().unwrap_or_else(PoisonError::into_inner);
         wants.for_each_match(topic, |want, count| match want {
             Want::Edge(edge) => route.edges |= 1 << edge,
             Want::Durable => route.durable = true,
+            Want::Fleeting => route.fleeting = true,
             Want::Share(share, seat) => route.shares.push(((**share).clone(), *seat, *count)),
         });
         route.shares.sort_unstable();

@@ -200,11 +200,6 @@ impl Client {
         }
     }
 
-    /// Waits for the PUBREL of a message.
-    pub fn hears_release_of(&mut self, id: u16) {
-        self.ack_of(ack::PUBREL, id);
-    }
-
     /// The next message, acknowledged, if one is there or comes within a moment.
     pub fn receives_if_any(&mut self) -> Option<Publish> {
         if self.waiting.is_empty() {

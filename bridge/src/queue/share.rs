@@ -29,11 +29,7 @@ impl Queues {
     ) -> Result<(), StoreError> {
         let Some((client, record)) = self.choose(&search.share, message) else {
             let search = Search { tried_bridge: true, ..search };
-            tx.tell(
-                edge,
-                &ToEdge::Publish { plain: false, queued: true, shares: vec![search] },
-                Some(message),
-            );
+            tx.tell(edge, &ToEdge::Publish { plain: false, shares: vec![search] }, Some(message));
             return Ok(());
         };
         if let Some(loan) = search.loan {
@@ -55,7 +51,7 @@ impl Queues {
         lane::put(&mut entry, &search.share, Some(message));
         tx.put(keys::loan(self.last_loan), entry.to_vec());
         let search = Search { loan, ..search };
-        tx.tell(edge, &ToEdge::Publish { plain: false, queued: true, shares: vec![search] }, Some(message));
+        tx.tell(edge, &ToEdge::Publish { plain: false, shares: vec![search] }, Some(message));
     }
 
     /// Gives what was on loan when an earlier run ended to the persistent sessions of the groups: all others are over.

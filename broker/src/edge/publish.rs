@@ -3,7 +3,7 @@
 use super::share::Chosen;
 use super::{Edge, Slot, Subscriber};
 use crate::codec::QoS;
-use crate::lane::{Device, Errand, ToBridge, ToEdge};
+use crate::lane::{Device, Errand, Place, ToBridge, ToEdge};
 use crate::message::Message;
 use crate::policy::{Door, PublishVerdict, RetainRule};
 use crate::session::{Delivered, Delivery, Fanout, Outcome, Wire};
@@ -75,11 +75,12 @@ impl Edge {
         let mut route = std::mem::take(&mut self.route);
         self.shared.routes.look_up(&message.topic, &mut route);
         let Chosen { edges, bridge } = self.choose_members(&message, &route);
-        // QoS 0 goes past the queues, even to the members of a persistent session that are here.
-        let queued = message.qos != QoS::AtMostOnce && (route.durable || !bridge.is_empty());
-        let nobody = route.edges == 0 && edges.is_empty() && !queued;
-        let to_bridge = queued || message.retain;
-        self.spread(&message, (route.edges, to_bridge), edges);
+        // QoS 0 goes past the queues, even to persistent sessions that are here.
+        let kept = route.durable || route.fleeting || !bridge.is_empty();
+        let by_bridge = message.qos != QoS::AtMostOnce && kept;
+        let nobody = route.edges == 0 && edges.is_empty() && !by_bridge;
+        let to_bridge = by_bridge || message.retain;
+        self.spread(&message, route.edges, edges);
         self.route = route;
         if to_bridge {
             self.commit(slot, &message, stamp, waiter, bridge);
@@ -138,14 +139,8 @@ impl Edge {
         self.tell_bridge(&frame, Some(message));
     }
 
-    /// To the subscribers of these edges, a bit for each, with whether the bridge has it as well, and to the members that were
-    /// chosen.
-    pub(super) fn spread(
-        &mut self,
-        message: &Message,
-        (edges, queued): (u64, bool),
-        mut chosen: Vec<(u8, Search)>,
-    ) {
+    /// To the subscribers of these edges, a bit for each, and to the members that were chosen.
+    pub(super) fn spread(&mut self, message: &Message, edges: u64, mut chosen: Vec<(u8, Search)>) {
         for edge in 0..self.shared.settings.edges {
             let plain = edges & (1 << edge) != 0;
             let shares: Vec<_> =
@@ -154,9 +149,9 @@ impl Edge {
                 continue;
             }
             if edge == self.id {
-                self.deliver(message, (plain, queued), shares);
+                self.deliver(message, plain, shares);
             } else {
-                self.tell_edge(edge, &ToEdge::Publish { plain, queued, shares }, message);
+                self.tell_edge(edge, &ToEdge::Publish { plain, shares }, message);
             }
         }
     }
@@ -167,15 +162,15 @@ impl Edge {
         }
     }
 
-    /// Delivers to the subscribers of this edge: to all `plain` ones, but for those for whom the bridge has `queued` it.
-    pub(super) fn deliver(&mut self, message: &Message, (plain, queued): (bool, bool), shares: Vec<Search>) {
+    /// Delivers to the subscribers of this edge: to all `plain` ones, but for those to whom it comes by the bridge.
+    pub(super) fn deliver(&mut self, message: &Message, plain: bool, shares: Vec<Search>) {
         let now = self.now();
         let mut fan = Fanout::new(message, now);
         if plain {
             let mut found = std::mem::take(&mut self.found);
             self.subscribers
                 .for_each_match(&message.topic, |slot, subscriber| found.push((*slot, *subscriber)));
-            self.deliver_all(&mut fan, queued, &mut found);
+            self.deliver_all(&mut fan, &mut found);
             found.clear();
             self.found = found;
         }
@@ -186,15 +181,15 @@ impl Edge {
 
     /// One delivery for each session, at the highest quality of service of its matching subscriptions and with all
     /// their identifiers (§3.3.4).
-    fn deliver_all(&mut self, fan: &mut Fanout<'_>, queued: bool, found: &mut [(u32, Subscriber)]) {
+    fn deliver_all(&mut self, fan: &mut Fanout<'_>, found: &mut [(u32, Subscriber)]) {
         found.sort_unstable_by_key(|(slot, _)| *slot);
         let mut ids = smallvec::SmallVec::<[u32; 2]>::new();
         for same in found.chunk_by(|a, b| a.0 == b.0) {
             let slot = same[0].0;
             let message = fan.message();
-            // The copy out of the queue stands for all of its subscriptions. If there is none, the subscription was another one
-            // when this was published, and has been replaced since (§3.8.4).
-            if queued && same.iter().any(|(_, s)| self.is_queued(s, slot, message)) {
+            // The bridge decides for all subscriptions of a session that is kept. It alone can: one that is replaced while this is
+            // on its way is at QoS 0 for one of the two and at QoS 1 for the other (§3.8.4).
+            if same[0].1.durable && message.qos != QoS::AtMostOnce {
                 continue;
             }
             ids.clear();
@@ -207,6 +202,16 @@ impl Edge {
             let Some(best) = best else { continue };
             let (qos, retain) = (best.min(message.qos), as_published && message.retain);
             self.deliver_one(slot, fan, Delivery { qos, retain, ids: &ids, search: None });
+        }
+    }
+
+    /// A message at QoS 0 that comes by the bridge.
+    pub(super) fn deliver_fleeting(&mut self, at: Place, retain: bool, ids: &[u32], message: &Message) {
+        let Some(slot) = self.slot_at(at) else { return };
+        let identity = &self.slots[slot as usize].identity;
+        if self.shared.policy.receive(identity, &message.topic) {
+            let to = Delivery { qos: QoS::AtMostOnce, retain, ids, search: None };
+            self.deliver_one(slot, &mut Fanout::new(message, self.now()), to);
         }
     }
 

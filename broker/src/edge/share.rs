@@ -56,7 +56,7 @@ impl Edge {
         let mut route = Route::default();
         self.shared.routes.look_up(&message.topic, &mut route);
         let Chosen { edges, bridge } = self.choose_members(message, &route);
-        self.spread(message, (0, true), edges);
+        self.spread(message, 0, edges);
         if !bridge.is_empty() {
             self.have_bridge_share(message, bridge);
         }
@@ -105,11 +105,7 @@ impl Edge {
                 self.deliver_shared(&mut fan, search);
             }
             Some(Choice::Edge(edge)) => {
-                self.tell_edge(
-                    edge,
-                    &ToEdge::Publish { plain: false, queued: true, shares: vec![search] },
-                    message,
-                );
+                self.tell_edge(edge, &ToEdge::Publish { plain: false, shares: vec![search] }, message);
             }
             Some(Choice::Bridge) => self.have_bridge_share(message, vec![(search, None)]),
             None => {

@@ -44,11 +44,12 @@ impl Edge {
 
     fn handle_frame(&mut self, head: ToEdge, message: Option<Message>) {
         match (head, message) {
-            (ToEdge::Publish { plain, queued, shares }, Some(message)) => {
-                self.deliver(&message, (plain, queued), shares);
+            (ToEdge::Publish { plain, shares }, Some(message)) => self.deliver(&message, plain, shares),
+            (ToEdge::Fleeting { at, retain, ids }, Some(message)) => {
+                self.deliver_fleeting(at, retain, &ids, &message);
             }
             (ToEdge::Broadcast, Some(message)) => {
-                self.deliver(&message, (true, true), Vec::new());
+                self.deliver(&message, true, Vec::new());
                 if self.id == 0 {
                     self.share_broadcast(&message);
                 }

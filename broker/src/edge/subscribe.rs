@@ -14,8 +14,8 @@ use crate::session::{Refusals, Subscription};
 use crate::share::Share;
 use crate::topic::{self, TopicError, TopicFilter};
 
-/// Subscriptions of one packet of which the bridge hears before anybody else: each is a batch of its own, and a packet may raise
-/// thousands of them.
+/// Shared subscriptions of one packet of which the bridge hears before anybody else: each is a batch of its own, and a packet may
+/// raise thousands of them.
 const EARLY: usize = 16;
 
 type Granted = (Subscription, Vec<(Arc<Message>, Subscriber)>);
@@ -107,7 +107,7 @@ impl Edge {
         let filter = TopicFilter { filter: (&*filter.filter).into(), share: filter.share };
         let subscription = Subscription { options, id, filter };
         let old = entry.session.subscriptions.insert(subscription.clone());
-        let raised = old.as_ref().is_some_and(|old| !self.is_kept(slot, old));
+        let raised = old.as_ref().is_some_and(|old| old.filter.share.is_some() && !self.is_kept(slot, old));
         if raised && self.is_kept(slot, &subscription) && *early > 0 {
             *early -= 1;
             self.have_queued(slot, text, &subscription);
@@ -122,9 +122,9 @@ impl Edge {
         Ok((subscription, retained))
     }
 
-    /// A subscription at QoS 0 is replaced by one that the bridge queues for. It hears so before anybody finds it in the routing table:
-    /// else what comes to it in between would be queued for nobody, and delivered by nobody (§3.8.4). The answer that counts is
-    /// that to the whole packet.
+    /// A shared subscription at QoS 0 is replaced by one that the bridge queues for. It hears so before anybody finds it in the
+    /// routing table: else what comes to it in between would find no member, neither there nor here (§3.8.4). The answer that
+    /// counts is that to the whole packet.
     fn have_queued(&mut self, slot: u32, text: &ByteString, subscription: &Subscription) {
         let at = self.place(slot);
         let session = &mut self.slots[slot as usize].session;
@@ -212,7 +212,9 @@ impl Edge {
                 self.index_group(slot, share, subscriber);
             }
         }
-        self.shared.routes.add(filter, self.live_want(slot, subscription));
+        for want in self.live_wants(slot, subscription) {
+            self.shared.routes.add(filter, want);
+        }
     }
 
     pub(super) fn unindex_live(&mut self, slot: u32, subscription: &Subscription) {
@@ -221,7 +223,7 @@ impl Edge {
             None => drop(self.subscribers.remove(filter, &slot)),
             Some(group) => self.unindex_group(slot, &Share { group: group.clone(), filter: filter.clone() }),
         }
-        self.shared.routes.remove(filter, &self.live_want(slot, subscription));
+        self.forget_live_wants(slot, subscription);
     }
 
     /// What the bridge queues, while the session exists.
@@ -239,12 +241,19 @@ impl Edge {
 
     /// The subscription was replaced by one of the same filter, which stands in its place on this edge already.
     fn forget_routes(&mut self, slot: u32, replaced: &Subscription) {
-        self.shared.routes.remove(&replaced.filter.filter, &self.live_want(slot, replaced));
+        self.forget_live_wants(slot, replaced);
         self.unindex_durable(slot, replaced);
     }
 
-    fn live_want(&self, slot: u32, subscription: &Subscription) -> Want {
-        Want::live(&subscription.filter, self.id, self.is_kept(slot, subscription))
+    fn forget_live_wants(&self, slot: u32, subscription: &Subscription) {
+        for want in self.live_wants(slot, subscription) {
+            self.shared.routes.remove(&subscription.filter.filter, &want);
+        }
+    }
+
+    fn live_wants(&self, slot: u32, subscription: &Subscription) -> impl Iterator<Item = Want> + use<> {
+        let kept = self.slots[slot as usize].durable;
+        Want::live(&subscription.filter, self.id, kept, subscription.options.qos)
     }
 
     fn durable_want(&self, slot: u32, subscription: &Subscription) -> Option<Want> {

@@ -60,7 +60,7 @@ impl Edge {
         let mut route = std::mem::take(&mut self.route);
         self.shared.routes.look_up(&message.topic, &mut route);
         let chosen = self.choose_members(&message, &route);
-        self.spread(&message, (route.edges, false), chosen.edges);
+        self.spread(&message, route.edges, chosen.edges);
         self.route = route;
     }
 }

@@ -86,8 +86,9 @@ impl Client {
 
     /// Every want of the client, as the edges hold them.
     fn wants(&self) -> Vec<(ByteString, Want)> {
-        let live = self.subscriptions.values().filter(|_| self.here).map(|(filter, qos)| {
-            (filter.filter.clone(), Want::live(filter, self.edge, self.is_queued(*qos)))
+        let live = self.subscriptions.values().filter(|_| self.here).flat_map(|(filter, qos)| {
+            let wants = Want::live(filter, self.edge, self.kept, *qos);
+            wants.map(|want| (filter.filter.clone(), want))
         });
         let durable = self.subscriptions.values().filter(|(_, qos)| self.is_queued(*qos));
         live.chain(durable.map(|(filter, _)| (filter.filter.clone(), Want::durable(filter)))).collect()
@@ -135,6 +136,8 @@ impl House {
             self.clients.iter().any(|client| plain(client, Client::is_queued)),
             "{topic}"
         );
+        let fleeting = |client: &Client, qos| client.here && client.kept && qos == QoS::AtMostOnce;
+        assert_eq!(route.fleeting, self.clients.iter().any(|client| plain(client, fleeting)), "{topic}");
         let members = |client: &Client| client.matching(topic).map(|(f, _)| f.clone()).collect::<Vec<_>>();
         let groups: BTreeSet<_> =
             self.clients.iter().flat_map(members).filter(|f| f.share.is_some()).map(|f| f.text()).collect();

@@ -130,8 +130,15 @@ fn a_message_that_was_sent_is_completed_although_it_expired() {
 #[test]
 fn the_handshake_goes_on_for_a_message_that_expired() {
     let mut talk = Talk::new(Version::V5);
-    talk.goes("a connects \n a > 34 ~ <%/t> 0001 {02 00000001} 'x' \n a < 50 ~ 0001 10").goes(A_SECOND);
-    talk.goes("a > 62 02 0001 \n a < 70 02 0001");
+    talk.goes(
+        "b persists
+         b subscribes <%/t> 02
+         b gone
+         a connects
+         a > 34 ~ <%/t> 0001 {02 00000001} 'x'
+         a < 50 02 0001",
+    );
+    talk.goes(A_SECOND).goes("a > 62 02 0001 \n a < 70 02 0001 \n b resumes \n b quiet");
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::talk::{SINCE_311, Talk, all, five, versions};
-use hubbub_tests::{Settings, Version};
+use crate::talk::{self, SINCE_311, Talk, all, five, versions};
+use hubbub_tests::wire::VERSIONS;
+use hubbub_tests::{Connect, Publish, Settings, Version};
 
 #[test]
 fn each_filter_is_answered_in_its_place() {
@@ -147,6 +148,38 @@ fn replacing_a_subscription_loses_nothing_and_sends_what_is_retained_again() {
          b < 34 ~ <%/t> $q {} 'two'
          b > 40 02 $p
          b quiet");
+}
+
+/// From whichever QoS to whichever other, while messages are on their way between the edges of two clients.
+#[test]
+fn a_subscription_that_is_replaced_in_the_midst_of_messages_loses_none() {
+    let hub = talk::hub();
+    for (version, durable) in VERSIONS.into_iter().flat_map(|version| [(version, false), (version, true)]) {
+        for share in ["", "$share/g/"] {
+            let topic = Talk::new(version).mark();
+            let filter = format!("{share}{topic}");
+            let bob = Connect::new(version, format!("b{topic}"));
+            let mut bob = hub.client(if durable { bob.persistent() } else { bob });
+            let mut alice = hub.client(Connect::new(version, format!("a{topic}")));
+            bob.subscribe(&filter, 0);
+            for round in 0..30 {
+                let ids = 1..=20;
+                let burst = ids.clone().map(|id| Publish::new(&topic, format!("{round} {id}")).qos(1).id(id));
+                alice.send(&burst.flat_map(|message| message.bytes(version)).collect::<Vec<u8>>());
+                bob.subscribe(&filter, [1, 0, 2, 1, 2, 0][round % 6]);
+                ids.clone().for_each(|id| assert_eq!(alice.receipt(1, id).code & 0x80, 0));
+                let mut heard: Vec<String> = ids.clone().map(|_| bob.receives().text()).collect();
+                let mut said: Vec<String> = ids.map(|id| format!("{round} {id}")).collect();
+                if !share.is_empty() {
+                    // §4.6 promises an order to all other subscriptions.
+                    heard.sort();
+                    said.sort();
+                }
+                assert_eq!(heard, said, "{version:?}, {durable}, {filter}");
+            }
+            bob.has_nothing_more();
+        }
+    }
 }
 
 #[test]

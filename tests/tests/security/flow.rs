@@ -200,11 +200,16 @@ fn t24_no_identifier_is_in_flight_twice_over_any_number_of_resumes() {
         // Devices of one user share what was taken of their inbox.
         let name = format!("bob{version:?}");
         let mut bob = hub.person(&name).speaking(version).keeping_the_session().connects();
-        bob.subscribe("room/1", 1);
+        bob.subscribe("room/1", 2);
         let inbox = bob.inbox();
         bob.subscribe(&inbox, 1);
         let mut in_flight: BTreeMap<u16, Publish> = BTreeMap::new();
+        // Between PUBREL and PUBCOMP.
+        let mut released: Vec<u16> = Vec::new();
         for round in 0..6 {
+            for id in &released {
+                bob.is_released(*id);
+            }
             for _ in 0..in_flight.len() {
                 let again = bob.receives_without_ack();
                 let before =
@@ -212,12 +217,13 @@ fn t24_no_identifier_is_in_flight_twice_over_any_number_of_resumes() {
                 assert_eq!(again, before.clone().again(), "{version:?}, round {round}");
             }
             for number in 0..10 {
-                alice.publish(Publish::new("room/1", format!("{round} {number}")).qos(1));
+                alice.publish(Publish::new("room/1", format!("{round} {number}")).qos(1 + number % 2));
                 alice.says(&name, "hi");
             }
             for _ in 0..20 {
                 let new = bob.receives_without_ack();
                 assert!(!new.dup, "{version:?}, round {round}: {new:?}");
+                assert!(!released.contains(&new.id), "{version:?}, round {round}: {new:?} has no PUBCOMP");
                 let twice = in_flight.insert(new.id, new);
                 assert_eq!(twice, None, "{version:?}, round {round}: one identifier in flight twice");
             }
@@ -225,11 +231,23 @@ fn t24_no_identifier_is_in_flight_twice_over_any_number_of_resumes() {
             let (inbox, queue): (Vec<u16>, Vec<u16>) = in_flight.keys().partition(|id| **id >= 0x8000);
             let done: Vec<u16> = queue.into_iter().step_by(3).chain(inbox.into_iter().take(7)).collect();
             for id in done {
-                bob.send(&puback(ack::PUBACK, id));
-                in_flight.remove(&id);
+                if in_flight.remove(&id).is_some_and(|message| message.qos == 1) {
+                    bob.send(&puback(ack::PUBACK, id));
+                } else {
+                    bob.send(&puback(ack::PUBREC, id));
+                    bob.is_released(id);
+                    released.push(id);
+                }
+            }
+            for id in released.drain(..released.len() / 2) {
+                bob.send(&puback(ack::PUBCOMP, id));
             }
             bob.has_nothing_more();
             bob = bob.vanishes().connects();
+        }
+        for id in released {
+            bob.is_released(id);
+            bob.send(&puback(ack::PUBCOMP, id));
         }
         for _ in 0..in_flight.len() {
             bob.receives();

@@ -296,7 +296,8 @@ fn t12_a_user_who_is_removed_has_no_rights_from_that_moment() {
 /// Sixty users whose rules and subscriptions are chance; retained, live at both kinds of quality, and queued: what each of them
 /// gets is what a subscription matches and a rule allows, no more and no less.
 ///
-/// Guards: `Edge::wants` (edge/publish.rs), `Edge::retained_for` (edge/subscribe.rs), `Edge::for_owner` (edge/spine_in.rs).
+/// Guards: `Edge::wants` and `deliver_fleeting` (edge/publish.rs), `Edge::retained_for` (edge/subscribe.rs), `Edge::for_owner`
+/// (edge/spine_in.rs).
 #[test]
 fn t13_what_is_delivered_is_what_is_both_subscribed_and_allowed() {
     let mut random = Random(13);
@@ -311,17 +312,18 @@ fn t13_what_is_delivered_is_what_is_both_subscribed_and_allowed() {
         }
     };
     says("retained", 1, true);
-    let arrives = |user: &User| {
+    let arrives = |user: &User, qos: u8| {
         let mut person = hub.person(&user.name).on(&user.name).keeping_the_session().connects();
         for filter in &user.wanted {
-            person.try_subscribe(filter, 1);
+            person.try_subscribe(filter, qos);
         }
         person
     };
-    let mut there: Vec<_> = users.iter().map(|user| (user, arrives(user))).collect();
+    let with_qos = users.iter().zip([0, 1, 1].into_iter().cycle());
+    let mut there: Vec<_> = with_qos.map(|(user, qos)| (user, qos, arrives(user, qos))).collect();
     says("passing", 0, false);
     says("live", 1, false);
-    for (user, person) in &mut there {
+    for (user, _, person) in &mut there {
         let allowed = user.gets(&topics);
         let mut heard = ["retained", "passing", "live"].map(|text| (text, BTreeSet::new()));
         while heard.iter().any(|(_, topics)| topics.len() < allowed.len()) {
@@ -338,10 +340,13 @@ fn t13_what_is_delivered_is_what_is_both_subscribed_and_allowed() {
             assert!(message.text() == "retained" && allowed.contains(&message.topic), "{message:?}");
         }
     }
-    let away: Vec<_> = there.into_iter().map(|(user, person)| (user, person.leaves())).collect();
+    let away: Vec<_> = there.into_iter().map(|(user, qos, person)| (user, qos, person.leaves())).collect();
     says("queued", 1, false);
-    for (user, phone) in away {
-        let (mut person, allowed) = (phone.connects(), user.gets(&topics));
+    for (user, qos, phone) in away {
+        let (mut person, mut allowed) = (phone.connects(), user.gets(&topics));
+        if qos == 0 {
+            allowed.clear();
+        }
         let heard: BTreeSet<String> = allowed.iter().map(|_| person.receives().topic).collect();
         assert_eq!(heard, allowed, "{} with {:?}", user.name, user.rules());
         person.has_nothing_more();

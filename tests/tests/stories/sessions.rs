@@ -206,12 +206,12 @@ fn qos_2_is_exactly_once_in_both_directions_over_kill_9() {
     assert_eq!(alice.receipt(2, 5).code, 0);
     let first = bob.receives_without_ack();
     bob.send(&puback(ack::PUBREC, first.id));
-    bob.hears_release_of(first.id);
+    bob.is_released(first.id);
     hub.kill9();
     hub.restart();
     // Bob has it already: what comes again is the release, and what follows has another identifier.
     let mut bob = bob.vanishes().connects();
-    bob.hears_release_of(first.id);
+    bob.is_released(first.id);
     let mut alice = alice.vanishes().connects();
     alice.publish(Publish::new("room/1", "first").qos(2).id(5).again());
     alice.publish(Publish::new("room/1", "second").qos(2).id(5));

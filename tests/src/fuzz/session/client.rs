@@ -418,12 +418,20 @@ impl Client {
                     }
                 }
                 Packet::Ack { kind: ack::PUBREL, id, .. } => self.app.is_released(id),
-                Packet::Ack { kind: ack::PUBREC, id, code: 0x80.., .. } => drop(self.in_use.remove(&id)),
+                Packet::Ack { kind: ack::PUBREC, id, code: 0x80.., .. } => self.is_refused(id),
                 // Behind a refusal if the client said it twice.
                 Packet::Ack { kind: ack::PUBREC, id, .. } => drop(self.uses(id)),
                 Packet::Ack { kind: ack::PUBCOMP, id, .. } => self.completes(id),
                 _ => {}
             }
+        }
+    }
+
+    /// A packet identifier is free again, unless the client wrongly said it a second time and waits for that answer.
+    fn is_refused(&mut self, packet_id: u16) {
+        self.in_use.remove(&packet_id);
+        if self.link.owed.contains(&(ack::PUBREC, packet_id)) {
+            self.uses(packet_id);
         }
     }
 
