@@ -705,6 +705,33 @@ mod tests {
         assert_eq!(handed_out(&mut queues), None, "gone");
     }
 
+    #[test]
+    fn a_group_that_is_not_heard_of_yet_is_asked_for_once_more_and_its_message_kept_meanwhile() {
+        let (store, mut queues) = (MemoryStore::default(), queues());
+        let share = Share { group: "g".into(), filter: "a".into() };
+        let asked_again = |queues: &mut Queues, search: Search| {
+            let mut tx = Transaction::new(&store, 100);
+            queues.share_out(&mut tx, &message("hi"), search, 0).unwrap();
+            let (_, mut frames) = tx.commit().unwrap().into_batches().next()?;
+            match lane::take::<ToEdge>(&mut frames).unwrap() {
+                Some((ToEdge::Publish { mut shares, .. }, _)) => shares.pop(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let loans = || store.scan(keys::all_loans(), Order::Forward, 9).unwrap().len();
+        let once = asked_again(&mut queues, Search::new(share.clone())).unwrap();
+        assert_eq!((once.unheard_of, once.tried_bridge, loans()), (true, false, 1));
+        let twice = asked_again(&mut queues, once.clone()).unwrap();
+        assert_eq!((twice.tried_bridge, twice.loan, loans()), (true, once.loan, 1), "there is none");
+        let device = Device { user: "bob".into(), client: "phone".into() };
+        batch(&store, |tx| {
+            queues.open(tx, &store, &device, 60, false).unwrap();
+            let options = SubscribeOptions { qos: QoS::AtLeastOnce, ..SubscribeOptions::default() };
+            queues.subscribe(tx, &device.client, &[(share.text(), options)], None);
+        });
+        assert_eq!((asked_again(&mut queues, once), loans(), queued(&store, "phone")), (None, 0, 1));
+    }
+
     fn news(topic: &str) -> Message {
         Message { topic: topic.into(), qos: QoS::AtLeastOnce, ..Message::default() }
     }

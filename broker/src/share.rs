@@ -37,8 +37,10 @@ pub struct Search {
     pub share: Share,
     /// A bit for each edge that had nobody who could take it.
     pub tried: u64,
-    /// Whether the bridge had nobody.
+    /// Whether the bridge had nobody who could take it.
     pub tried_bridge: bool,
+    /// Whether the bridge knew of no session of the group, and is asked once more if there still is one: it may not have heard yet.
+    pub unheard_of: bool,
     /// The number under which the bridge keeps it until the member has acknowledged it: another member of the group has
     /// a session that would be owed the message if the first one goes.
     pub loan: Option<u64>,
@@ -69,7 +71,7 @@ impl Display for Share {
 impl Search {
     /// Nobody was asked yet.
     pub fn new(share: Share) -> Search {
-        Search { share, tried: 0, tried_bridge: false, loan: None }
+        Search { share, tried: 0, tried_bridge: false, unheard_of: false, loan: None }
     }
 
     /// Chooses among the seats of one group, each with its number of members: in `turn`, so that every connected member

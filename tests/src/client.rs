@@ -148,6 +148,23 @@ impl Client {
         message.id
     }
 
+    /// Publishes all of these in one write, each with its packet identifier, without waiting.
+    pub fn sends_all(&mut self, messages: &[Publish]) {
+        let bytes: Vec<u8> = messages.iter().flat_map(|message| message.bytes(self.version)).collect();
+        self.send(&bytes);
+    }
+
+    /// Waits until all of these are accepted, and at QoS 2 completes them.
+    pub fn finishes_all(&mut self, messages: &[Publish]) {
+        for Publish { qos, id, .. } in messages.iter().filter(|message| message.qos > 0) {
+            assert!(self.receipt(*qos, *id).code < 0x80, "{id} is refused");
+        }
+        for Publish { id, .. } in messages.iter().filter(|message| message.qos == 2) {
+            self.send(&wire::puback(ack::PUBREL, *id));
+            self.is_completed(*id);
+        }
+    }
+
     /// Waits for the PUBACK (QoS 1) or PUBREC (QoS 2) of a publish.
     pub fn receipt(&mut self, qos: u8, id: u16) -> Receipt {
         self.ack_of(if qos == 2 { ack::PUBREC } else { ack::PUBACK }, id)

@@ -15,11 +15,20 @@ use crate::transaction::Transaction;
 /// Groups whose turns are remembered; when there are more, all begin anew.
 const MOST_TURNS: usize = 10_000;
 
+/// Why no persistent session of a group gets a message.
+enum NoMember {
+    /// There is none, as far as is known.
+    UnheardOf,
+    /// The queues of all are.
+    Full,
+}
+
 /// What a session that is over was to be given in the name of a share group.
 pub(super) type Owed = Vec<(Message, Share)>;
 
 impl Queues {
-    /// A message for one persistent session of a group. If there is none, an edge looks for another member.
+    /// A message for one persistent session of a group. If there is none, an edge looks for another member, and comes back once
+    /// more if it knows of a session that this has not heard of yet: subscriptions and messages of different edges come in any order.
     pub fn share_out(
         &mut self,
         tx: &mut Transaction<'_>,
@@ -27,10 +36,21 @@ impl Queues {
         search: Search,
         edge: u8,
     ) -> Result<(), StoreError> {
-        let Some((client, record)) = self.choose(&search.share, message) else {
-            let search = Search { tried_bridge: true, ..search };
-            tx.tell(edge, &ToEdge::Publish { plain: false, shares: vec![search] }, Some(message));
-            return Ok(());
+        let (client, record) = match self.choose(&search.share, message) {
+            Ok(chosen) => chosen,
+            Err(NoMember::UnheardOf) if !search.unheard_of => {
+                let search = Search { unheard_of: true, ..search };
+                match message.qos {
+                    QoS::AtLeastOnce => self.lend(tx, message, search, edge),
+                    // Whoever has it on loan at QoS 2 may not pass it on (§4.8.2).
+                    _ => ask(tx, message, search, edge),
+                }
+                return Ok(());
+            }
+            Err(_) => {
+                ask(tx, message, Search { tried_bridge: true, ..search }, edge);
+                return Ok(());
+            }
         };
         if let Some(loan) = search.loan {
             settle(tx, loan);
@@ -43,15 +63,18 @@ impl Queues {
         self.enqueue_for(tx, &client, head, message, Some(&search.share))
     }
 
-    /// A message for a member on this edge whose session is not kept, while others of the group have sessions that are.
+    /// A message for a member that this edge finds, while others of the group have sessions that are kept: it stays on disk until
+    /// somebody has it.
     pub fn lend(&mut self, tx: &mut Transaction<'_>, message: &Message, search: Search, edge: u8) {
-        self.last_loan += 1;
-        let loan = Some(self.last_loan);
-        let mut entry = BytesMut::new();
-        lane::put(&mut entry, &search.share, Some(message));
-        tx.put(keys::loan(self.last_loan), entry.to_vec());
-        let search = Search { loan, ..search };
-        tx.tell(edge, &ToEdge::Publish { plain: false, shares: vec![search] }, Some(message));
+        let loan = search.loan.unwrap_or_else(|| {
+            self.last_loan += 1;
+            let mut entry = BytesMut::new();
+            lane::put(&mut entry, &search.share, Some(message));
+            tx.put(keys::loan(self.last_loan), entry.to_vec());
+            self.last_loan
+        });
+        let search = Search { loan: Some(loan), ..search };
+        ask(tx, message, search, edge);
     }
 
     /// Gives what was on loan when an earlier run ended to the persistent sessions of the groups: all others are over.
@@ -64,8 +87,8 @@ impl Queues {
             match lane::take::<Share>(&mut Bytes::from(value)) {
                 Ok(Some((share, Some(message)))) => {
                     if !message.is_expired(tx.now) {
-                        // Nobody listens to what is said when there is no such session.
-                        self.share_out(tx, &message, Search::new(share), 0)?;
+                        // Nobody listens to what is said when there is no such session, and all that there are have been heard of.
+                        self.share_out(tx, &message, Search { unheard_of: true, ..Search::new(share) }, 0)?;
                     }
                 }
                 _ => tracing::error!(?key, "message on loan unreadable, left out"),
@@ -101,7 +124,11 @@ impl Queues {
     }
 
     /// In turn; sessions that are here before those that are away, and those that are full not at all.
-    fn choose(&mut self, share: &Share, message: &Message) -> Option<(ByteString, SubscriptionRecord)> {
+    fn choose(
+        &mut self,
+        share: &Share,
+        message: &Message,
+    ) -> Result<(ByteString, SubscriptionRecord), NoMember> {
         let (text, bytes) = (share.text(), message.encoded_len());
         let mut members = Vec::new();
         self.subscribers.for_each_match(&message.topic, |(client, group), record| {
@@ -111,9 +138,11 @@ impl Queues {
                 members.push((client, record, session));
             }
         });
-        let known = !members.is_empty();
+        if members.is_empty() {
+            return Err(NoMember::UnheardOf);
+        }
         members.retain(|(.., session)| session.fill.fits(bytes, &self.max));
-        if known && members.is_empty() {
+        if members.is_empty() {
             self.counters.queue_overflows_total.add(1);
             tracing::warn!(share = %text, "queues of all members full");
         }
@@ -125,8 +154,9 @@ impl Queues {
         }
         let turn = self.turns.entry(text).or_default();
         *turn = turn.wrapping_add(1);
-        let at = turn.checked_rem(members.len())?;
-        members.get(at).map(|(client, record, _)| ((*client).clone(), **record))
+        let at = turn.checked_rem(members.len()).ok_or(NoMember::Full)?;
+        let (client, record, _) = &members[at];
+        Ok(((*client).clone(), **record))
     }
 }
 
@@ -134,6 +164,11 @@ impl Session {
     fn is_here(&self) -> bool {
         self.at.is_some()
     }
+}
+
+/// Has an edge find a member.
+fn ask(tx: &mut Transaction<'_>, message: &Message, search: Search, edge: u8) {
+    tx.tell(edge, &ToEdge::Publish { plain: false, shares: vec![search] }, Some(message));
 }
 
 /// A message on loan was acknowledged.

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::ForSubscriber;
+use bytestring::ByteString;
+
+use super::{ForSubscriber, Subscriber};
 use crate::codec::QoS;
 use crate::session::SessionLimits;
 
@@ -12,17 +14,28 @@ pub(super) struct Owed(Option<Box<Lists>>);
 
 #[derive(Default)]
 struct Lists {
-    /// What follows a SUBACK that waits for the disk, by what stands for that wait.
-    after_suback: Vec<(u64, Vec<ForSubscriber>)>,
+    /// What follows each SUBACK that waits for the disk.
+    after_suback: Vec<AfterSuback>,
     /// What follows as the out buffer is drained, however much there is.
     following: VecDeque<ForSubscriber>,
+}
+
+/// Looked up only when the SUBACK is written: what was retained meanwhile may have been published too early for the bridge to
+/// know of the subscription.
+struct AfterSuback {
+    /// Stands for the wait.
+    token: u64,
+    /// How many messages there were when the client asked.
+    count: usize,
+    /// Of which filters, and for whom.
+    filters: Vec<(ByteString, Subscriber)>,
 }
 
 impl Owed {
     /// How many there are.
     pub fn len(&self) -> usize {
         let Some(lists) = &self.0 else { return 0 };
-        lists.following.len() + lists.after_suback.iter().map(|(_, messages)| messages.len()).sum::<usize>()
+        lists.following.len() + lists.after_suback.iter().map(|after| after.count).sum::<usize>()
     }
 
     /// These follow as the out buffer is drained.
@@ -32,19 +45,20 @@ impl Owed {
         }
     }
 
-    /// These follow a SUBACK that waits.
-    pub fn add_after(&mut self, token: u64, messages: Vec<ForSubscriber>) {
-        if !messages.is_empty() {
-            self.0.get_or_insert_default().after_suback.push((token, messages));
+    /// What is retained for these filters, at the moment so many messages, follows a SUBACK that waits.
+    pub fn add_after(&mut self, token: u64, count: usize, filters: Vec<(ByteString, Subscriber)>) {
+        if !filters.is_empty() {
+            self.0.get_or_insert_default().after_suback.push(AfterSuback { token, count, filters });
         }
     }
 
-    /// The SUBACK that waited is written.
-    pub fn follow(&mut self, token: u64) {
-        let Some(lists) = &mut self.0 else { return };
-        if let Some(at) = lists.after_suback.iter().position(|(waits, _)| *waits == token) {
-            lists.following.extend(lists.after_suback.swap_remove(at).1);
-        }
+    /// The SUBACK that waited is written: gives back for which filters.
+    pub fn follow(&mut self, token: u64) -> Vec<(ByteString, Subscriber)> {
+        let Some(lists) = &mut self.0 else { return Vec::new() };
+        let at = lists.after_suback.iter().position(|after| after.token == token);
+        let filters = at.map(|at| lists.after_suback.swap_remove(at).filters);
+        self.give_back();
+        filters.unwrap_or_default()
     }
 
     /// The next one to be put into the out buffer.

@@ -134,7 +134,7 @@ impl Edge {
             if message.is_expired(now) {
                 self.settle(&search);
             } else {
-                self.seek(&message, Search { tried: 0, tried_bridge: false, ..search });
+                self.seek(&message, Search { loan: search.loan, ..Search::new(search.share) });
             }
         }
     }

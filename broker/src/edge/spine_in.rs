@@ -99,10 +99,4 @@ impl Edge {
         let expires = if allowed { message.expires } else { Some(0) };
         Message { expires, ..message.compact() }
     }
-
-    fn after_suback(&mut self, slot: u32, token: u64) {
-        let Some(entry) = self.slots.get_mut(slot as usize) else { return };
-        entry.owed.follow(token);
-        self.deliver_retained(slot);
-    }
 }

@@ -1,11 +1,9 @@
 //! Subscriptions: granted, indexed here and in the routing table, and kept by the bridge for persistent sessions.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
 use bytestring::ByteString;
+use std::borrow::Cow;
 
-use super::{Edge, Slot, Subscriber};
+use super::{Edge, ForSubscriber, Slot, Subscriber};
 use crate::codec::{QoS, Subscribe, Unsubscribe};
 use crate::lane::{Place, Source, ToBridge};
 use crate::message::Message;
@@ -14,11 +12,24 @@ use crate::session::{Refusals, Subscription};
 use crate::share::Share;
 use crate::topic::{self, TopicError, TopicFilter};
 
-/// Shared subscriptions of one packet of which the bridge hears before anybody else: each is a batch of its own, and a packet may
-/// raise thousands of them.
-const EARLY: usize = 16;
+/// A subscription that may be, and the one that it replaces.
+struct Granted {
+    text: ByteString,
+    subscription: Subscription,
+    old: Option<Subscription>,
+}
 
-type Granted = (Subscription, Vec<(Arc<Message>, Subscriber)>);
+impl Granted {
+    /// §3.3.1.3: 0 always, 1 for a new subscription, 2 never; never for shared subscriptions (§4.8.2).
+    fn wants_retained(&self) -> bool {
+        let wanted = match self.subscription.options.retain_handling {
+            0 => true,
+            1 => self.old.is_none(),
+            _ => false,
+        };
+        wanted && self.subscription.filter.share.is_none()
+    }
+}
 
 /// Reason code (§3.9.3), and why, if that may be said.
 type Refused = (u8, Option<Cow<'static, str>>);
@@ -31,21 +42,30 @@ impl Edge {
         packet: Subscribe,
         filters: Vec<Result<TopicFilter, TopicError>>,
     ) {
-        let (mut codes, mut kept, mut retained) = (Vec::new(), Vec::new(), Vec::new());
+        let kept = self.slots[slot as usize].durable;
+        let (mut codes, mut granted, mut retained) = (Vec::new(), Vec::new(), Vec::new());
         let mut refusals = Refusals::default();
-        let mut early = EARLY;
         for ((text, options), filter) in packet.filters.into_iter().zip(filters) {
             let filter = filter.map_err(|error| (0x8f, Some(error.to_string().into())));
-            let owed = retained.len();
-            let granted = filter.and_then(|filter| {
+            let grant = filter.and_then(|filter| {
                 let subscription = Subscription { options, id: packet.id, filter };
-                self.subscribe_one(slot, &text, subscription, owed, &mut early)
+                self.grant(slot, &text, subscription, retained.len())
             });
-            match granted {
-                Ok((subscription, messages)) => {
-                    codes.push(subscription.options.qos as u8);
-                    kept.push((text, subscription.options));
-                    retained.extend(messages);
+            match grant {
+                Ok(grant) => {
+                    codes.push(options.qos as u8);
+                    if !kept {
+                        self.put_in_place(slot, &grant);
+                    }
+                    if grant.wants_retained() {
+                        let subscriber = self.subscriber(slot, &grant.subscription);
+                        retained.extend(self.retained_for(
+                            slot,
+                            &grant.subscription.filter.filter,
+                            subscriber,
+                        ));
+                    }
+                    granted.push(grant);
                 }
                 Err((code, why)) => {
                     why.into_iter().for_each(|why| refusals.add(&text, why));
@@ -53,34 +73,48 @@ impl Edge {
                 }
             }
         }
+        let waits = kept && !granted.is_empty();
+        let token = waits.then(|| self.keep_subscriptions(slot, &granted, retained.len()));
         self.refresh_inbox(slot);
-        let Slot { session, durable, .. } = &mut self.slots[slot as usize];
-        if !*durable || kept.is_empty() {
-            self.with_session(slot, |session, wire| {
-                session.subscribed(packet.packet_id, codes, refusals, None, wire);
-            });
-            // A SUBACK that is too large for the client is the end of the connection, and the session may go with it.
-            if let Some(entry) = self.slots.get_mut(slot as usize) {
-                entry.owed.add(retained);
-            }
-            return self.deliver_retained(slot);
-        }
-        let (token, device) = (session.next_token(), session.device.clone());
-        self.slots[slot as usize].owed.add_after(token, retained);
-        let at = self.place(slot);
-        self.tell_bridge(&ToBridge::Subscribe { at, token, device, filters: kept, id: packet.id }, None);
         self.with_session(slot, |session, wire| {
-            session.subscribed(packet.packet_id, codes, refusals, Some(token), wire)
+            session.subscribed(packet.packet_id, codes, refusals, token, wire);
         });
+        // A SUBACK that is too large for the client is the end of the connection, and the session may go with it.
+        if let (Some(entry), None) = (self.slots.get_mut(slot as usize), token) {
+            entry.owed.add(retained);
+            self.deliver_retained(slot);
+        }
     }
 
-    fn subscribe_one(
+    /// Has the bridge keep subscriptions, puts them in place here, and gives back the token of the wait for that; `retained` is how
+    /// many messages there are for them.
+    fn keep_subscriptions(&mut self, slot: u32, granted: &[Granted], retained: usize) -> u64 {
+        let at = self.place(slot);
+        let wanted = granted.iter().filter(|grant| grant.wants_retained()).map(|grant| &grant.subscription);
+        let wanted: Vec<_> = wanted
+            .map(|subscription| (subscription.filter.filter.clone(), self.subscriber(slot, subscription)))
+            .collect();
+        let Slot { session, owed, .. } = &mut self.slots[slot as usize];
+        let (token, device) = (session.next_token(), session.device.clone());
+        owed.add_after(token, retained, wanted);
+        let filters = granted.iter().map(|grant| (grant.text.clone(), grant.subscription.options)).collect();
+        let id = granted.first().and_then(|grant| grant.subscription.id);
+        self.tell_bridge(&ToBridge::Subscribe { at, token, device, filters, id }, None);
+        // On its way before anybody finds a member here: a search for one is told once that the bridge has not heard of it.
+        if granted.iter().any(|grant| grant.subscription.filter.share.is_some()) {
+            self.send_batches();
+        }
+        granted.iter().for_each(|grant| self.put_in_place(slot, grant));
+        token
+    }
+
+    /// Whether a client may subscribe; `owed` is how many retained messages it is to be sent for this packet already.
+    fn grant(
         &mut self,
         slot: u32,
         text: &ByteString,
         Subscription { options, id, filter }: Subscription,
         owed: usize,
-        early: &mut usize,
     ) -> Result<Granted, Refused> {
         let entry = &mut self.slots[slot as usize];
         // Whoever subscribes again and again, in one packet or in many, has to take what was asked for before.
@@ -107,31 +141,28 @@ impl Edge {
         let filter = TopicFilter { filter: (&*filter.filter).into(), share: filter.share };
         let subscription = Subscription { options, id, filter };
         let old = entry.session.subscriptions.insert(subscription.clone());
-        let raised = old.as_ref().is_some_and(|old| old.filter.share.is_some() && !self.is_kept(slot, old));
-        if raised && self.is_kept(slot, &subscription) && *early > 0 {
-            *early -= 1;
-            self.have_queued(slot, text, &subscription);
+        if old.is_none() {
+            self.count_subscription(&subscription, true);
         }
-        self.index(slot, &subscription);
-        match &old {
-            // Only now, so that nobody who publishes meanwhile finds that there is no subscription (§3.8.4).
-            Some(old) => self.forget_routes(slot, old),
-            None => self.count_subscription(&subscription, true),
-        }
-        let retained = self.retained_for(slot, &subscription, old.is_none());
-        Ok((subscription, retained))
+        Ok(Granted { text: text.clone(), subscription, old })
     }
 
-    /// A shared subscription at QoS 0 is replaced by one that the bridge queues for. It hears so before anybody finds it in the
-    /// routing table: else what comes to it in between would find no member, neither there nor here (§3.8.4). The answer that
-    /// counts is that to the whole packet.
-    fn have_queued(&mut self, slot: u32, text: &ByteString, subscription: &Subscription) {
-        let at = self.place(slot);
-        let session = &mut self.slots[slot as usize].session;
-        let (token, device) = (session.next_token(), session.device.clone());
-        let filters = vec![(text.clone(), subscription.options)];
-        self.tell_bridge(&ToBridge::Subscribe { at, token, device, filters, id: subscription.id }, None);
-        self.send_batches();
+    fn put_in_place(&mut self, slot: u32, Granted { subscription, old, .. }: &Granted) {
+        self.index(slot, subscription);
+        // Only now, so that nobody who publishes meanwhile finds that there is no subscription (§3.8.4).
+        if let Some(old) = old {
+            self.forget_routes(slot, old);
+        }
+    }
+
+    /// A SUBACK that waited for the disk is written.
+    pub(super) fn after_suback(&mut self, slot: u32, token: u64) {
+        let Some(entry) = self.slots.get_mut(slot as usize) else { return };
+        for (filter, subscriber) in entry.owed.follow(token) {
+            let retained = self.retained_for(slot, &filter, subscriber);
+            self.slots[slot as usize].owed.add(retained);
+        }
+        self.deliver_retained(slot);
     }
 
     /// "Not authorized", or "unspecified error", for a server that "does not wish to reveal the reason" (§3.9.3).
@@ -139,24 +170,9 @@ impl Edge {
         if self.shared.settings.say_why { (0x87, Some(why.into())) } else { (0x80, None) }
     }
 
-    /// §3.3.1.3: 0 always, 1 for a new subscription, 2 never; never for shared subscriptions (§4.8.2).
-    fn retained_for(
-        &self,
-        slot: u32,
-        subscription: &Subscription,
-        new: bool,
-    ) -> Vec<(Arc<Message>, Subscriber)> {
-        let wanted = match subscription.options.retain_handling {
-            0 => true,
-            1 => new,
-            _ => false,
-        };
-        if !wanted || subscription.filter.share.is_some() {
-            return Vec::new();
-        }
-        let Slot { identity, durable, .. } = &self.slots[slot as usize];
-        let subscriber = subscriber(subscription, *durable);
-        let mut found = self.shared.retained.matching(&subscription.filter.filter, self.now());
+    fn retained_for(&self, slot: u32, filter: &str, subscriber: Subscriber) -> Vec<ForSubscriber> {
+        let identity = &self.slots[slot as usize].identity;
+        let mut found = self.shared.retained.matching(filter, self.now());
         let own = |message: &Message| subscriber.no_local && *message.publisher == *identity.device.client;
         found.retain(|message| !own(message) && self.shared.policy.receive(identity, &message.topic));
         found.into_iter().map(|message| (message, subscriber)).collect()
@@ -203,7 +219,7 @@ impl Edge {
 
     /// What this edge delivers itself, while the client is connected.
     pub(super) fn index_live(&mut self, slot: u32, subscription: &Subscription) {
-        let subscriber = subscriber(subscription, self.slots[slot as usize].durable);
+        let subscriber = self.subscriber(slot, subscription);
         let TopicFilter { share, filter } = &subscription.filter;
         match share {
             None => drop(self.subscribers.insert(filter, slot, subscriber)),
@@ -260,6 +276,18 @@ impl Edge {
         self.is_kept(slot, subscription).then(|| Want::durable(&subscription.filter))
     }
 
+    fn subscriber(&self, slot: u32, subscription: &Subscription) -> Subscriber {
+        let options = &subscription.options;
+        Subscriber {
+            qos: options.qos,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+            id: subscription.id,
+            durable: self.slots[slot as usize].durable,
+            wild: topic::has_wildcard(&subscription.filter.filter),
+        }
+    }
+
     /// Whether the bridge queues for this subscription.
     fn is_kept(&self, slot: u32, subscription: &Subscription) -> bool {
         self.slots[slot as usize].durable && subscription.options.qos != QoS::AtMostOnce
@@ -305,16 +333,4 @@ impl Edge {
 fn is_inbox(filter: &str) -> bool {
     let levels = filter.strip_prefix("u/").and_then(|rest| rest.strip_suffix("/inbox"));
     levels.is_some_and(|user| !user.contains('/'))
-}
-
-fn subscriber(subscription: &Subscription, persistent: bool) -> Subscriber {
-    let options = &subscription.options;
-    Subscriber {
-        qos: options.qos,
-        no_local: options.no_local,
-        retain_as_published: options.retain_as_published,
-        id: subscription.id,
-        durable: persistent,
-        wild: topic::has_wildcard(&subscription.filter.filter),
-    }
 }

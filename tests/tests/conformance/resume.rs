@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use hubbub_tests::wire::VERSIONS;
+use hubbub_tests::{Connect, Publish};
 
-use crate::talk::{Talk, all, five};
+use crate::talk::{self, Talk, all, five};
 
 #[test]
 fn an_unacknowledged_message_comes_again_with_dup_and_the_same_identifier() {
@@ -111,6 +112,30 @@ fn a_take_over_resumes_as_well() {
           c > 40 02 $p
           c quiet",
     );
+}
+
+/// Nothing is acknowledged on the connection that ends, so all of it comes on the next one, in order.
+#[test]
+fn a_take_over_in_the_midst_of_messages_loses_none_and_keeps_their_order() {
+    let hub = talk::hub();
+    for version in VERSIONS {
+        let mark = Talk::new(version).mark();
+        let connect = || Connect::new(version, format!("b{mark}")).persistent();
+        let mut alice = hub.client(Connect::new(version, format!("a{mark}")));
+        let mut bob = hub.client(connect());
+        bob.subscribe(&mark, 2);
+        for round in 0..8 {
+            let message =
+                |id: u16| Publish::new(&mark, format!("{round} {id}")).qos(1 + (id % 2) as u8).id(id);
+            let messages: Vec<Publish> = (1..=20).map(message).collect();
+            alice.sends_all(&messages);
+            bob = hub.client(connect());
+            alice.finishes_all(&messages);
+            let heard: Vec<String> = messages.iter().map(|_| bob.receives().text()).collect();
+            assert_eq!(heard, messages.iter().map(Publish::text).collect::<Vec<_>>(), "{version:?}");
+            bob.has_nothing_more();
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Retained messages (MQTT 5 §3.3.1.3, §3.8.3.1).
 
-use crate::talk::{all, five};
+use hubbub_tests::wire::VERSIONS;
+use hubbub_tests::{Connect, Publish};
+
+use crate::talk::{self, Talk, all, five};
 
 #[test]
 fn the_last_retained_message_waits_for_new_subscribers() {
@@ -14,6 +17,29 @@ fn the_last_retained_message_waits_for_new_subscribers() {
          c connects
          c subscribes <%/t> 00
          c < 31 ~ <%/t> {} 'second'");
+}
+
+/// Whether it comes as retained or as it is published.
+#[test]
+fn who_subscribes_in_the_midst_of_retained_messages_hears_the_last_one() {
+    let hub = talk::hub();
+    for (version, durable) in VERSIONS.into_iter().flat_map(|version| [(version, false), (version, true)]) {
+        for (says, hears) in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 2)] {
+            let mark = Talk::new(version).mark();
+            let bob = Connect::new(version, format!("b{mark}"));
+            let mut bob = hub.client(if durable { bob.persistent() } else { bob });
+            let mut alice = hub.client(Connect::new(version, format!("a{mark}")));
+            for round in 0..20 {
+                let topic = format!("{mark}/{round}");
+                let message = |id: u16| Publish::new(&topic, format!("{id}")).qos(says).id(id).retained();
+                let messages: Vec<Publish> = (1..=10).map(message).collect();
+                alice.sends_all(&messages);
+                bob.subscribe(&topic, hears);
+                alice.finishes_all(&messages);
+                while bob.receives_on(&topic).text() != "10" {}
+            }
+        }
+    }
 }
 
 #[test]
