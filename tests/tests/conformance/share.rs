@@ -1,7 +1,11 @@
 //! Shared subscriptions (MQTT 5 §4.8.2).
 
-use crate::talk::{SINCE_311, Talk, all, five, versions};
-use hubbub_tests::Version;
+use std::collections::BTreeSet;
+
+use crate::talk::{self, SINCE_311, Talk, all, five, versions};
+use hubbub_tests::tool::eventually;
+use hubbub_tests::wire::VERSIONS;
+use hubbub_tests::{Client, Connect, Publish, Version};
 
 #[test]
 fn a_message_goes_to_one_member_of_a_group() {
@@ -332,6 +336,53 @@ fn a_member_that_unsubscribes_completes_what_it_has() {
              c < 32 ~ <%/t> $r {{}} 'next'
              b quiet"
         ));
+    }
+}
+
+/// One with a kept session that comes and goes, one without that is another one each time, one that subscribes anew.
+#[test]
+fn while_members_come_and_go_in_the_midst_of_messages_the_group_misses_none() {
+    let hub = talk::hub();
+    for version in VERSIONS {
+        let mark = Talk::new(version).mark();
+        let filter = format!("$share/g/{mark}");
+        let member = |connect: Connect| {
+            let mut member = hub.client(connect);
+            member.subscribe(&filter, 1);
+            member
+        };
+        let keeper = || Connect::new(version, format!("b{mark}")).persistent();
+        let passer = |round: usize| Connect::new(version, format!("c{mark}/{round}"));
+        let mut alice = hub.client(Connect::new(version, format!("a{mark}")));
+        let mut members =
+            [member(keeper()), member(passer(0)), member(Connect::new(version, format!("d{mark}")))];
+        for round in 1..=12 {
+            let message = |id: u16| Publish::new(&mark, format!("{round} {id}")).qos(1).id(id);
+            let messages: Vec<Publish> = (1..=20).map(message).collect();
+            alice.sends_all(&messages);
+            match round % 3 {
+                0 => {
+                    let [kept, ..] = &mut members;
+                    // What it took is taken, so that nobody has to take it again.
+                    kept.pings();
+                    *kept = if round % 2 == 0 { hub.client(keeper()) } else { member(keeper()) };
+                }
+                1 => members[1] = member(passer(round)),
+                _ => {
+                    members[2].unsubscribe(&filter);
+                    members[2].subscribe(&filter, 1);
+                }
+            }
+            alice.finishes_all(&messages);
+            let said: BTreeSet<String> = messages.iter().map(Publish::text).collect();
+            let mut heard = BTreeSet::new();
+            eventually(&format!("all of {version:?}, round {round}"), || {
+                for member in &mut members {
+                    heard.extend(std::iter::from_fn(|| Some(Client::receives_if_any(member)?.text())));
+                }
+                heard.is_superset(&said)
+            });
+        }
     }
 }
 
