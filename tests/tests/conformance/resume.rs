@@ -138,6 +138,31 @@ fn a_take_over_in_the_midst_of_messages_loses_none_and_keeps_their_order() {
     }
 }
 
+/// The publisher reads none of the answers on the connection that ends, so it says all of it again on the next one.
+#[test]
+fn a_publisher_that_is_taken_over_in_the_midst_of_its_messages_is_heard_once() {
+    let hub = talk::hub();
+    for version in VERSIONS {
+        let mark = Talk::new(version).mark();
+        let connect = || Connect::new(version, format!("a{mark}")).persistent();
+        let mut alice = hub.client(connect());
+        let mut bob = hub.client(Connect::new(version, format!("b{mark}")).persistent());
+        bob.subscribe(&mark, 2);
+        for round in 0..8 {
+            let message = |id: u16| Publish::new(&mark, format!("{round} {id}")).qos(2).id(id);
+            let messages: Vec<Publish> = (1..=20).map(message).collect();
+            alice.sends_all(&messages);
+            alice = hub.client(connect());
+            let again: Vec<Publish> = messages.iter().cloned().map(Publish::again).collect();
+            alice.sends_all(&again);
+            alice.finishes_all(&again);
+            let heard: Vec<String> = messages.iter().map(|_| bob.receives().text()).collect();
+            assert_eq!(heard, messages.iter().map(Publish::text).collect::<Vec<_>>(), "{version:?}");
+            bob.has_nothing_more();
+        }
+    }
+}
+
 #[test]
 fn a_resumed_session_keeps_to_a_smaller_receive_maximum() {
     five(

@@ -1,5 +1,6 @@
 //! Somebody who was away gets everything missed, once, in order.
 
+use hubbub_tests::wire::VERSIONS;
 use hubbub_tests::{Hub, Person, Publish, Version, message};
 
 #[test]
@@ -85,6 +86,34 @@ fn each_device_has_its_own_place_in_the_inbox() {
     let mut laptop = laptop.connects();
     laptop.sees(message("one").seq(1));
     laptop.sees(message("two").seq(2));
+}
+
+#[test]
+fn who_leaves_the_inbox_and_comes_back_in_the_midst_of_messages_sees_each_once() {
+    let hub = Hub::start();
+    for version in VERSIONS {
+        let name = format!("bob{version:?}");
+        let mut bob = hub.person(&name).speaking(version).keeping_the_session().arrives();
+        let mut alice = hub.person("alice").arrives();
+        let inbox = bob.inbox();
+        for round in 0..12 {
+            let message_of =
+                |id: u16| Publish::new(format!("dm/{name}"), format!("{round} {id}")).qos(1).id(id);
+            let messages: Vec<Publish> = (1..=20).map(message_of).collect();
+            alice.sends_all(&messages);
+            if round % 2 == 0 {
+                bob.unsubscribe(&inbox);
+                bob.subscribe(&inbox, 1);
+            } else {
+                bob = bob.vanishes().connects();
+            }
+            alice.finishes_all(&messages);
+            for said in &messages {
+                bob.sees(message(&said.text()).seq(20 * round + u64::from(said.id)));
+            }
+            bob.has_nothing_more();
+        }
+    }
 }
 
 #[test]
