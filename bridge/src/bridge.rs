@@ -46,6 +46,10 @@ const SWEEP: usize = 256;
 /// memory and delays acknowledgements by one turn only.
 const LATER_BYTES: usize = 8 * 1024 * 1024;
 
+/// A turn in which there is more to say than this takes in nothing further, so that what is handed on without being stored does
+/// not fill the memory either.
+const SAID_BYTES: usize = 8 * 1024 * 1024;
+
 /// Milliseconds between two looks at the size on disk.
 const WEIGH_EVERY: Millis = 1_000;
 
@@ -194,7 +198,8 @@ impl Bridge {
         while let Some(batch) = waiting {
             self.credit.add(&batch);
             self.apply_batch(&mut tx, batch)?;
-            waiting = if tx.len() < self.commit_max { more()? } else { None };
+            let has_room = tx.len() < self.commit_max && tx.bytes_to_say() < SAID_BYTES;
+            waiting = if has_room { more()? } else { None };
         }
         self.handle_time(&mut tx)?;
         let mut frames = self.commit(tx)?;

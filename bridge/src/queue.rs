@@ -4,7 +4,7 @@ mod limits;
 mod on_the_way;
 mod share;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use hubbub_broker::clock::Millis;
 use hubbub_broker::codec::{QoS, SubscribeOptions};
 use hubbub_broker::counters::Counters;
-use hubbub_broker::lane::{self, Device, Place, Source, ToEdge};
+use hubbub_broker::lane::{self, Device, FleetingCopy, Place, Source, ToEdge};
 use hubbub_broker::message::Message;
 use hubbub_broker::session::RestoredSession;
 use hubbub_broker::share::{Search, Share};
@@ -253,7 +253,8 @@ impl Queues {
         let owed = self.owed_to_groups(tx, client, begun)?;
         self.forget(tx, store, client)?;
         for (message, share) in owed {
-            self.share_out(tx, &message, Search::new(share), edge)?;
+            // Not on loan meanwhile: what was to be freed would be written once more.
+            self.share_out(tx, &message, Search { unheard_of: true, ..Search::new(share) }, edge)?;
         }
         Ok(())
     }
@@ -368,16 +369,21 @@ impl Queues {
         if message.qos == QoS::AtMostOnce {
             return Ok(());
         }
+        let mut fleeting: BTreeMap<u8, Vec<FleetingCopy>> = BTreeMap::new();
         for (client, found) in self.matches(message) {
             let retain = found.retain_as_published && message.retain;
             if found.qos == QoS::AtMostOnce {
                 if let Some(at) = self.sessions.get(&client).and_then(|session| session.at) {
-                    tx.tell(at.edge, &ToEdge::Fleeting { at, retain, ids: found.ids }, Some(message));
+                    let copy = FleetingCopy { at, retain, ids: found.ids };
+                    fleeting.entry(at.edge).or_default().push(copy);
                 }
                 continue;
             }
             let head = QueuedHead { qos: found.qos.min(message.qos), retain, ids: found.ids };
             self.enqueue_for(tx, &client, head, message, None)?;
+        }
+        for (edge, to) in fleeting {
+            tx.tell(edge, &ToEdge::Fleeting { to }, Some(message));
         }
         Ok(())
     }
@@ -699,7 +705,8 @@ mod tests {
         queues.attach(&device.client, at);
         let (lane, frame) = handed_out(&mut queues).unwrap();
         let (head, handed) = frame.unwrap();
-        assert_eq!((lane, head), (Lane::Edge(1), ToEdge::Fleeting { at, retain: true, ids: vec![7] }));
+        let copy = FleetingCopy { at, retain: true, ids: vec![7] };
+        assert_eq!((lane, head), (Lane::Edge(1), ToEdge::Fleeting { to: vec![copy] }));
         assert_eq!(handed.unwrap().payload, "hi");
         batch(&store, |tx| queues.close(tx, &device, 60));
         assert_eq!(handed_out(&mut queues), None, "gone");

@@ -167,6 +167,11 @@ impl<'a> Transaction<'a> {
         self.writes.contains_key(key)
     }
 
+    /// Bytes of all that is said after the commit.
+    pub fn bytes_to_say(&self) -> usize {
+        self.frames.bytes()
+    }
+
     /// How many keys change.
     pub fn len(&self) -> usize {
         self.writes.len()

@@ -290,14 +290,10 @@ pub enum ToEdge {
     },
     /// A message of the server itself: for all ordinary subscriptions, and for the share groups.
     Broadcast,
-    /// A message for a persistent session whose subscriptions are at QoS 0: not stored, and gone if nobody is there.
+    /// A message for persistent sessions whose subscriptions are at QoS 0: not stored, and gone if nobody is there.
     Fleeting {
         /// For whom.
-        at: Place,
-        /// Retain flag to show.
-        retain: bool,
-        /// Subscription identifiers that matched.
-        ids: Vec<u32>,
+        to: Vec<FleetingCopy>,
     },
     /// The commit that a session waited for is on disk, or refused.
     Done {
@@ -354,6 +350,17 @@ pub enum ToEdge {
     },
     /// From the watchdog.
     Heartbeat,
+}
+
+/// One of those who get a message that is not stored for them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetingCopy {
+    /// For whom.
+    pub at: Place,
+    /// Retain flag to show.
+    pub retain: bool,
+    /// Subscription identifiers that matched.
+    pub ids: Vec<u32>,
 }
 
 /// Appends a frame.

@@ -42,7 +42,7 @@ pub struct Search {
     /// Whether the bridge knew of no session of the group, and is asked once more if there still is one: it may not have heard yet.
     pub unheard_of: bool,
     /// The number under which the bridge keeps it until the member has acknowledged it: another member of the group has
-    /// a session that would be owed the message if the first one goes.
+    /// a session that would be owed the message if the first one goes, or one is looked for.
     pub loan: Option<u64>,
 }
 

@@ -311,6 +311,11 @@ impl Client {
         self.version
     }
 
+    /// The codes of the SUBACK or UNSUBACK with this packet identifier.
+    pub fn hears_codes(&mut self, id: u16) -> Vec<u8> {
+        self.codes_of("SUBSCRIBE", id)
+    }
+
     fn codes_of(&mut self, what: &str, id: u16) -> Vec<u8> {
         match self.answer(what, |packet| matches!(packet, Packet::Codes { id: got, .. } if *got == id)) {
             Packet::Codes { codes, .. } => codes,

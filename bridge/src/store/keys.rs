@@ -12,7 +12,7 @@
 //! | `d/{uid}{client}` | inbox cursor of one device |
 //! | `e/{time}{uid}{cmid}` | what `k` forgets at `time`, milliseconds |
 //! | `f/{uid}{client}` | device that is kept out, since when, milliseconds |
-//! | `g/{n}` | message of a share group that a member without a kept session has on loan |
+//! | `g/{n}` | message of a share group that a member without a kept session has on loan, or for which one is looked for |
 //! | `h/{uid}` | inbox: next n |
 //! | `i/{uid}{n}` | inbox entry |
 //! | `j/{client}{packet}` | QoS 2 packet id received, not yet completed |

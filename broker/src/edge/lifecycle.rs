@@ -332,6 +332,10 @@ impl Edge {
             self.tell_bridge(&ToBridge::Attach { at, device, source, qos, persistent }, None);
         }
         self.refresh_inbox(slot);
+        if self.wants_fleeting(slot) {
+            // In front of the CONNACK: what somebody publishes on hearing of it finds that the client is here.
+            self.send_batches();
+        }
         let counters = &self.shared.counters;
         counters.connections.add(1);
         counters.connections_max.raise(counters.connections.get());

@@ -140,7 +140,7 @@ struct Slot {
     will_kept: bool,
     /// When the session ends, while it has no connection.
     ends_at: Option<Millis>,
-    /// Whether the routing table knows it as somebody to queue for.
+    /// Whether it is kept, so that QoS 1 and 2 come by the bridge.
     durable: bool,
     /// Since when the socket has not taken all that was there for it.
     blocked_since: Option<Millis>,
@@ -165,7 +165,7 @@ struct Subscriber {
     no_local: bool,
     retain_as_published: bool,
     id: Option<u32>,
-    /// At QoS 1 and 2 the bridge queues for this one.
+    /// What is published at QoS 1 and 2 comes by the bridge.
     durable: bool,
     /// The filter has wildcards, so what it lets through is checked.
     wild: bool,

@@ -3,7 +3,7 @@
 use super::share::Chosen;
 use super::{Edge, Slot, Subscriber};
 use crate::codec::QoS;
-use crate::lane::{Device, Errand, Place, ToBridge, ToEdge};
+use crate::lane::{Device, Errand, FleetingCopy, ToBridge, ToEdge};
 use crate::message::Message;
 use crate::policy::{Door, PublishVerdict, RetainRule};
 use crate::session::{Delivered, Delivery, Fanout, Outcome, Wire};
@@ -206,12 +206,19 @@ impl Edge {
     }
 
     /// A message at QoS 0 that comes by the bridge.
-    pub(super) fn deliver_fleeting(&mut self, at: Place, retain: bool, ids: &[u32], message: &Message) {
-        let Some(slot) = self.slot_at(at) else { return };
-        let identity = &self.slots[slot as usize].identity;
-        if self.shared.policy.receive(identity, &message.topic) {
-            let to = Delivery { qos: QoS::AtMostOnce, retain, ids, search: None };
-            self.deliver_one(slot, &mut Fanout::new(message, self.now()), to);
+    pub(super) fn deliver_fleeting(&mut self, message: &Message, copies: &[FleetingCopy]) {
+        let now = self.now();
+        if message.is_expired(now) {
+            return;
+        }
+        let mut fan = Fanout::new(message, now);
+        for FleetingCopy { at, retain, ids } in copies {
+            let Some(slot) = self.slot_at(*at) else { continue };
+            let identity = &self.slots[slot as usize].identity;
+            if self.shared.policy.receive(identity, &message.topic) {
+                let to = Delivery { qos: QoS::AtMostOnce, retain: *retain, ids, search: None };
+                self.deliver_one(slot, &mut fan, to);
+            }
         }
     }
 

@@ -45,9 +45,7 @@ impl Edge {
     fn handle_frame(&mut self, head: ToEdge, message: Option<Message>) {
         match (head, message) {
             (ToEdge::Publish { plain, shares }, Some(message)) => self.deliver(&message, plain, shares),
-            (ToEdge::Fleeting { at, retain, ids }, Some(message)) => {
-                self.deliver_fleeting(at, retain, &ids, &message);
-            }
+            (ToEdge::Fleeting { to }, Some(message)) => self.deliver_fleeting(&message, &to),
             (ToEdge::Broadcast, Some(message)) => {
                 self.deliver(&message, true, Vec::new());
                 if self.id == 0 {

@@ -159,6 +159,10 @@ impl Edge {
     pub(super) fn after_suback(&mut self, slot: u32, token: u64) {
         let Some(entry) = self.slots.get_mut(slot as usize) else { return };
         for (filter, subscriber) in entry.owed.follow(token) {
+            // The tree has grown since this was asked for: no more is given than could have been asked for now.
+            if self.slots[slot as usize].owed.len() > self.shared.settings.retained.messages {
+                break;
+            }
             let retained = self.retained_for(slot, &filter, subscriber);
             self.slots[slot as usize].owed.add(retained);
         }
@@ -286,6 +290,13 @@ impl Edge {
             durable: self.slots[slot as usize].durable,
             wild: topic::has_wildcard(&subscription.filter.filter),
         }
+    }
+
+    /// Whether the bridge hands it messages that are not stored.
+    pub(super) fn wants_fleeting(&self, slot: u32) -> bool {
+        let Slot { session, durable, .. } = &self.slots[slot as usize];
+        let mut qos = session.subscriptions.iter().map(|subscription| subscription.options.qos);
+        *durable && qos.any(|qos| qos == QoS::AtMostOnce)
     }
 
     /// Whether the bridge queues for this subscription.

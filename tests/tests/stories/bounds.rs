@@ -102,6 +102,24 @@ fn a_packet_that_asks_for_everything_again_and_again_gets_it_twice() {
     hub.is_healthy();
 }
 
+/// What is retained behind the SUBSCRIBE, and in front of its SUBACK, is asked for as well.
+#[test]
+fn a_packet_that_asks_again_and_again_for_what_is_not_there_yet_gets_it_twice() {
+    let hub = Settings::dev().set("limits.retained_messages", "50").start();
+    let mut alice = hub.person("alice").keeping_the_session().connects();
+    let mut packets = subscribe(Version::V5, 1, &[("shelf/+", 0); 100]);
+    for number in 0..30 {
+        packets.extend(Publish::new(format!("shelf/{number}"), "x").retained().bytes(Version::V5));
+    }
+    alice.send(&packets);
+    assert_eq!(alice.hears_codes(1), [0; 100]);
+    alice.pings();
+    let (retained, as_published): (Vec<_>, Vec<_>) =
+        alice.takes_waiting().into_iter().partition(|message| message.retain);
+    assert_eq!((retained.len(), as_published.len()), (60, 30));
+    hub.is_healthy();
+}
+
 /// More than any window and more than the out buffer of a client.
 #[test]
 fn three_thousand_retained_messages_reach_every_new_subscriber() {
