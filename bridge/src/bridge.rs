@@ -289,6 +289,7 @@ impl Bridge {
             ToBridge::Forget { at, device, begun } => {
                 self.queues.end(tx, &*store, &device.client, &begun, at.edge)?;
             }
+            ToBridge::Barrier { at, token } => tx.reply(at, Some(token), Reply::default()),
             ToBridge::Subscribe { at, token, device, filters, id } => {
                 self.queues.subscribe(tx, &device.client, &filters, id);
                 tx.reply(at, Some(token), Reply::default());

@@ -132,6 +132,13 @@ pub enum ToBridge {
         /// Entries of its queue that were sent and not acknowledged: at QoS 2 nobody else gets them (§4.8.2).
         begun: Vec<u64>,
     },
+    /// Asks when everything that was said before is on disk; answered with `Done`.
+    Barrier {
+        /// Who waits.
+        at: Place,
+        /// The wait.
+        token: u64,
+    },
     /// A persistent session subscribes; answered with `Done`.
     Subscribe {
         /// Who waits.

@@ -85,7 +85,7 @@ impl Edge {
                 return None;
             }
         };
-        self.make_room(&identity, connect.clean_start);
+        let forgets = self.make_room(&identity, connect.clean_start);
         let present = self.clients.get(&identity.device.client).copied();
         // A login is never refused. Whoever does not come in takes no place away.
         let outdone = if resumes { None } else { self.take_place(&identity, true).unwrap_or(None) };
@@ -97,6 +97,9 @@ impl Edge {
         };
         self.announce(slot, present.is_none());
         self.keep_will(slot);
+        if forgets {
+            self.hold_until_stored(slot);
+        }
         self.shared.counters.connections_total.add(1);
         let entry = Entry::of(Action::Login);
         let (address, method) = (Some(peer), Some(&*method));
@@ -208,14 +211,16 @@ impl Edge {
         }
     }
 
-    /// A new connection of the same client takes over; clean start ends the session that was there.
-    fn make_room(&mut self, identity: &Identity, clean_start: bool) {
-        if let Some(slot) = self.clients.get(&identity.device.client).copied() {
-            self.end(slot, Goodbye::TakenOver);
-        }
+    /// A new connection of the same client takes over; clean start ends the session that was there. Gives back whether the disk
+    /// has to forget it.
+    fn make_room(&mut self, identity: &Identity, clean_start: bool) -> bool {
+        let Some(slot) = self.clients.get(&identity.device.client).copied() else { return false };
+        let stored = self.slots[slot as usize].stored;
+        self.end(slot, Goodbye::TakenOver);
         if let (true, Some(slot)) = (clean_start, self.clients.get(&identity.device.client).copied()) {
             self.remove(slot);
         }
+        clean_start && stored
     }
 
     /// Seconds that the session will outlive the connection.
@@ -362,6 +367,19 @@ impl Edge {
         let frame = ToBridge::Will { at, token, device, kind, door, delay, expiry };
         let message = will.into_message(&self.slots[slot as usize].identity.device.client, None);
         self.tell_bridge(&frame, Some(&message));
+    }
+
+    /// Holds the CONNACK back until what the bridge was told before is on disk: a session that was to be discarded would be there again
+    /// after a crash (§3.1.2.4).
+    fn hold_until_stored(&mut self, slot: u32) {
+        let at = self.place(slot);
+        let Some(Slot { session, link: Some(link), .. }) = self.slots.get_mut(slot as usize) else { return };
+        // A will that waits was told later.
+        if link.held.is_none() {
+            let token = session.next_token();
+            link.held = Some(token);
+            self.tell_bridge(&ToBridge::Barrier { at, token }, None);
+        }
     }
 
     pub(super) fn forget_will(&mut self, slot: u32) {

@@ -36,7 +36,8 @@ pub(super) struct Link {
     pub dirty: bool,
     /// The socket takes nothing more; a task waits until it does.
     pub blocked: bool,
-    /// Nothing is written before what this stands for is on disk: a client whose will we keep may rely on CONNACK.
+    /// Nothing is written before what this stands for is on disk: a client may rely on CONNACK for its will, and for the end of a
+    /// session that it wants no more.
     pub held: Option<u64>,
     /// How its client proves who it is, if CONNECT named a method (MQTT 5 §4.12).
     pub agreed: Option<Box<Agreed>>,

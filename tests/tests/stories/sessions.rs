@@ -35,6 +35,22 @@ fn messages_wait_for_a_persistent_session_over_restart_and_kill_9() {
 }
 
 #[test]
+fn a_session_that_a_clean_connection_forgot_is_not_there_after_kill_9_either() {
+    let mut hub = Hub::start();
+    for version in VERSIONS {
+        for round in 0..2 {
+            let id = format!("phone{version:?}{round}");
+            let kept = || Connect::new(version, &id).persistent();
+            hub.client(kept()).subscribe("room/1", 1);
+            hub.client(Connect::new(version, &id));
+            hub.kill9();
+            hub.restart();
+            assert!(!hub.client(kept()).session_present, "{version:?}, round {round}");
+        }
+    }
+}
+
+#[test]
 fn a_clean_connection_forgets_everything_before_it() {
     let hub = Hub::start();
     for version in VERSIONS {
