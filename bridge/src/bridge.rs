@@ -306,7 +306,7 @@ impl Bridge {
                 let from = self.inboxes.attach(tx, at, &device, qos, persistent)?;
                 self.page_later(at, Source::Inbox, device.user, from, inbox_page());
             }
-            ToBridge::Detach { device, source: Source::Inbox, .. } => self.inboxes.detach(&device),
+            ToBridge::Detach { device, source: Source::Inbox, .. } => drop(self.inboxes.detach(&device)),
             ToBridge::Fetch { at, device, source, from, max } => {
                 let owner = if source == Source::Queue { device.client } else { device.user };
                 self.page_later(at, source, owner, from, max as usize);

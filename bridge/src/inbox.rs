@@ -38,6 +38,8 @@ pub struct Inboxes {
 struct Reader {
     at: Place,
     client: ByteString,
+    /// At QoS 1 or 2.
+    owed: bool,
 }
 
 impl Inboxes {
@@ -76,7 +78,7 @@ impl Inboxes {
     ///
     /// A device that keeps its session goes on behind its own cursor. A new one begins behind what any device of the
     /// user has taken: so what nobody took reaches the first device that comes. At QoS 0 nothing can be owed, so it
-    /// begins with what comes next.
+    /// begins with what comes next, unless this replaces a subscription that was owed something (MQTT 5 §3.8.4).
     pub fn attach(
         &mut self,
         tx: &mut Transaction<'_>,
@@ -85,10 +87,11 @@ impl Inboxes {
         qos: QoS,
         persistent: bool,
     ) -> Result<u64, StoreError> {
-        self.detach(device);
-        let reader = Reader { at, client: device.client.clone() };
+        let goes_on = self.detach(device);
+        let owed = qos != QoS::AtMostOnce;
+        let reader = Reader { at, client: device.client.clone(), owed };
         self.readers.entry(device.user.clone()).or_default().push(reader);
-        if qos == QoS::AtMostOnce {
+        if qos == QoS::AtMostOnce && !goes_on {
             return tx.next_number(&keys::inbox_head(&device.user));
         }
         let cursor = keys::cursor(&device.user, &device.client);
@@ -102,14 +105,15 @@ impl Inboxes {
         tx.next_number(&cursor)
     }
 
-    /// A device reads no longer.
-    pub fn detach(&mut self, device: &Device) {
-        if let Some(readers) = self.readers.get_mut(&device.user) {
-            readers.retain(|reader| reader.client != device.client);
-            if readers.is_empty() {
-                self.readers.remove(&device.user);
-            }
+    /// A device reads no longer. Gives back whether it did, at QoS 1 or 2.
+    pub fn detach(&mut self, device: &Device) -> bool {
+        let Some(readers) = self.readers.get_mut(&device.user) else { return false };
+        let at = readers.iter().position(|reader| reader.client == device.client);
+        let was_owed = at.is_some_and(|at| readers.swap_remove(at).owed);
+        if readers.is_empty() {
+            self.readers.remove(&device.user);
         }
+        was_owed
     }
 
     /// A device took everything up to `n`; cursors only go forward. Gives back whether it is news for the user.

@@ -42,7 +42,7 @@ pub use app::App;
 pub use certificates::{Authority, Trust};
 pub use client::{Client, Receipt};
 pub use hub::{Hub, Settings};
-pub use person::{Message, Person, message};
+pub use person::{Message, Person, json, message};
 pub use raw::RawClient;
 pub use token::Signer;
 pub use way::Way;

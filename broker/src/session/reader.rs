@@ -67,6 +67,8 @@ impl Reader {
         if entry.position < self.expected {
             return;
         }
+        // A page of an inbox brings what was taken as well, if it was in flight when the reader began.
+        let known = entry.position <= self.told || self.handed_out.contains_key(&entry.position);
         // A page may skip what was trimmed; a push must follow on what is there.
         let follows = fetched || (!self.fetching && !self.more && entry.position == self.expected);
         // A page is bounded by who reads it from the store.
@@ -76,7 +78,7 @@ impl Reader {
             return;
         }
         self.expected = entry.position.saturating_add(1);
-        if !self.handed_out.contains_key(&entry.position) {
+        if !known {
             let qos = entry.qos.min(self.qos);
             self.buffered_bytes += entry.message.payload.len();
             self.buffered.push_back(Entry { qos, ..entry });
@@ -192,6 +194,21 @@ mod tests {
         }
         reader.page(4, false);
         assert_eq!((reader.take().map(|entry| entry.position), reader.take()), (Some(3), None));
+    }
+
+    #[test]
+    fn an_entry_acknowledged_between_two_pages_is_not_sent_again() {
+        let mut reader = Reader::new(Source::Inbox, QoS::AtMostOnce, 1, 1..=3);
+        reader.entry(entry(1), true);
+        reader.page(2, true);
+        for position in 1..=3 {
+            taken(&mut reader, position);
+        }
+        for position in 2..=4 {
+            reader.entry(entry(position), true);
+        }
+        reader.page(5, false);
+        assert_eq!((reader.take().map(|entry| entry.position), reader.take()), (Some(4), None));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Somebody who was away gets everything missed, once, in order.
 
 use hubbub_tests::wire::VERSIONS;
-use hubbub_tests::{Hub, Person, Publish, Version, message};
+use hubbub_tests::{Hub, Person, Publish, Version, json, message};
 
 #[test]
 fn somebody_away_gets_three_messages_once_and_in_order_after_kill_9() {
@@ -113,6 +113,28 @@ fn who_leaves_the_inbox_and_comes_back_in_the_midst_of_messages_sees_each_once()
             }
             bob.has_nothing_more();
         }
+    }
+}
+
+#[test]
+fn who_reads_the_inbox_at_qos_0_from_now_on_still_sees_what_was_on_its_way() {
+    let hub = Hub::start();
+    for version in VERSIONS {
+        let name = format!("bob{version:?}");
+        let mut bob = hub.person(&name).speaking(version).keeping_the_session().arrives();
+        let mut alice = hub.person("alice").arrives();
+        // More than a page, and more than may be in flight.
+        let message_of = |id: u16| Publish::new(format!("dm/{name}"), id.to_string()).qos(1).id(id);
+        let messages: Vec<Publish> = (1..=700).map(message_of).collect();
+        alice.sends_all(&messages);
+        alice.finishes_all(&messages);
+        let (first, inbox) = (bob.receives_without_ack(), bob.inbox());
+        bob.subscribe(&inbox, 0);
+        bob.acknowledges(&first);
+        for number in 2..=700 {
+            assert_eq!(json(&bob.receives())["seq"], number, "{version:?}");
+        }
+        bob.has_nothing_more();
     }
 }
 
