@@ -282,7 +282,7 @@ impl Bridge {
             }
             ToBridge::Settled { loan } => queue::settle(tx, loan),
             ToBridge::Close { at, device, how, expiry } => {
-                self.inboxes.detach(&device);
+                drop(self.inboxes.detach(&device));
                 self.queues.close(tx, &device, expiry);
                 self.people.disconnected(&device, at, how, tx.now);
             }
@@ -443,7 +443,8 @@ impl Bridge {
 
     fn read_later(&mut self, store: &dyn Store, frames: &mut Frames) -> Result<(), BridgeError> {
         let mut tx = Transaction::new(store, self.clock.now());
-        while frames.bytes() < LATER_BYTES
+        let before = frames.bytes();
+        while frames.bytes() - before < LATER_BYTES
             && let Some(later) = self.later.next()
         {
             match later {

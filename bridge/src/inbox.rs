@@ -34,12 +34,15 @@ pub struct Inboxes {
     max: u64,
 }
 
+/// A device that reads an inbox.
 #[derive(Debug)]
-struct Reader {
+pub struct Reader {
     at: Place,
     client: ByteString,
     /// At QoS 1 or 2.
     owed: bool,
+    /// Up to where this connection has taken everything, if its device keeps no cursor.
+    upto: u64,
 }
 
 impl Inboxes {
@@ -78,7 +81,7 @@ impl Inboxes {
     ///
     /// A device that keeps its session goes on behind its own cursor. A new one begins behind what any device of the
     /// user has taken: so what nobody took reaches the first device that comes. At QoS 0 nothing can be owed, so it
-    /// begins with what comes next, unless this replaces a subscription that was owed something (MQTT 5 §3.8.4).
+    /// begins with what comes next. One that replaces a subscription at QoS 1 or 2 goes on where that was (MQTT 5 §3.8.4).
     pub fn attach(
         &mut self,
         tx: &mut Transaction<'_>,
@@ -87,12 +90,32 @@ impl Inboxes {
         qos: QoS,
         persistent: bool,
     ) -> Result<u64, StoreError> {
-        let goes_on = self.detach(device);
-        let owed = qos != QoS::AtMostOnce;
-        let reader = Reader { at, client: device.client.clone(), owed };
+        let replaced = self.detach(device);
+        let from = self.begin(tx, device, qos, persistent, replaced)?;
+        let reader = Reader {
+            at,
+            client: device.client.clone(),
+            owed: qos != QoS::AtMostOnce,
+            upto: from.saturating_sub(1),
+        };
         self.readers.entry(device.user.clone()).or_default().push(reader);
-        if qos == QoS::AtMostOnce && !goes_on {
+        Ok(from)
+    }
+
+    fn begin(
+        &self,
+        tx: &mut Transaction<'_>,
+        device: &Device,
+        qos: QoS,
+        persistent: bool,
+        replaced: Option<Reader>,
+    ) -> Result<u64, StoreError> {
+        let replaced = replaced.filter(|reader| reader.owed);
+        if qos == QoS::AtMostOnce && replaced.is_none() {
             return tx.next_number(&keys::inbox_head(&device.user));
+        }
+        if let (false, Some(reader)) = (persistent, replaced) {
+            return Ok(reader.upto + 1);
         }
         let cursor = keys::cursor(&device.user, &device.client);
         if !persistent {
@@ -105,15 +128,15 @@ impl Inboxes {
         tx.next_number(&cursor)
     }
 
-    /// A device reads no longer. Gives back whether it did, at QoS 1 or 2.
-    pub fn detach(&mut self, device: &Device) -> bool {
-        let Some(readers) = self.readers.get_mut(&device.user) else { return false };
+    /// A device reads no longer.
+    pub fn detach(&mut self, device: &Device) -> Option<Reader> {
+        let readers = self.readers.get_mut(&device.user)?;
         let at = readers.iter().position(|reader| reader.client == device.client);
-        let was_owed = at.is_some_and(|at| readers.swap_remove(at).owed);
+        let reader = at.map(|at| readers.swap_remove(at));
         if readers.is_empty() {
             self.readers.remove(&device.user);
         }
-        was_owed
+        reader
     }
 
     /// A device took everything up to `n`; cursors only go forward. Gives back whether it is news for the user.
@@ -135,6 +158,10 @@ impl Inboxes {
         };
         if persistent {
             forward(tx, keys::cursor(&device.user, &device.client))?;
+        }
+        let readers = self.readers.get_mut(&device.user).map(Vec::as_mut_slice).unwrap_or_default();
+        if let Some(reader) = readers.iter_mut().find(|reader| reader.client == device.client) {
+            reader.upto = reader.upto.max(n);
         }
         forward(tx, keys::taken(&device.user))
     }

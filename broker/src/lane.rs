@@ -171,7 +171,8 @@ pub enum ToBridge {
         device: Device,
         /// What.
         source: Source,
-        /// At which quality of service the device subscribed; at QoS 0 nothing is owed, so it begins now.
+        /// At which quality of service the device subscribed; at QoS 0 nothing is owed, so it begins now, unless this takes the place
+        /// of a subscription that was owed something.
         qos: QoS,
         /// Whether a cursor is kept for the device.
         persistent: bool,

@@ -85,7 +85,7 @@ impl Edge {
                 return None;
             }
         };
-        let forgets = self.make_room(&identity, connect.clean_start);
+        self.make_room(&identity, connect.clean_start);
         let present = self.clients.get(&identity.device.client).copied();
         // A login is never refused. Whoever does not come in takes no place away.
         let outdone = if resumes { None } else { self.take_place(&identity, true).unwrap_or(None) };
@@ -97,8 +97,8 @@ impl Edge {
         };
         self.announce(slot, present.is_none());
         self.keep_will(slot);
-        if forgets {
-            self.hold_until_stored(slot);
+        if connect.clean_start {
+            self.hold_until_forgotten(slot);
         }
         self.shared.counters.connections_total.add(1);
         let entry = Entry::of(Action::Login);
@@ -211,16 +211,14 @@ impl Edge {
         }
     }
 
-    /// A new connection of the same client takes over; clean start ends the session that was there. Gives back whether the disk
-    /// has to forget it.
-    fn make_room(&mut self, identity: &Identity, clean_start: bool) -> bool {
-        let Some(slot) = self.clients.get(&identity.device.client).copied() else { return false };
-        let stored = self.slots[slot as usize].stored;
-        self.end(slot, Goodbye::TakenOver);
+    /// A new connection of the same client takes over; clean start ends the session that was there.
+    fn make_room(&mut self, identity: &Identity, clean_start: bool) {
+        if let Some(slot) = self.clients.get(&identity.device.client).copied() {
+            self.end(slot, Goodbye::TakenOver);
+        }
         if let (true, Some(slot)) = (clean_start, self.clients.get(&identity.device.client).copied()) {
             self.remove(slot);
         }
-        clean_start && stored
     }
 
     /// Seconds that the session will outlive the connection.
@@ -369,9 +367,13 @@ impl Edge {
         self.tell_bridge(&frame, Some(&message));
     }
 
-    /// Holds the CONNACK back until what the bridge was told before is on disk: a session that was to be discarded would be there again
-    /// after a crash (§3.1.2.4).
-    fn hold_until_stored(&mut self, slot: u32) {
+    /// Holds the CONNACK of a clean start back until the disk has forgotten the sessions that are over: one that was to be discarded
+    /// would be there again after a crash (§3.1.2.4).
+    fn hold_until_forgotten(&mut self, slot: u32) {
+        // Whose they were is not known any more; it takes a moment only.
+        if self.batches.worked_off >= self.batches.forgotten {
+            return;
+        }
         let at = self.place(slot);
         let Some(Slot { session, link: Some(link), .. }) = self.slots.get_mut(slot as usize) else { return };
         // A will that waits was told later.
@@ -558,6 +560,7 @@ impl Edge {
         // One that never outlived a connection left nothing with the bridge.
         if stored {
             self.tell_bridge(&ToBridge::Forget { at, device, begun }, None);
+            self.batches.forgotten = self.batches.sent;
         }
         self.give_to_others(abandoned);
     }

@@ -195,6 +195,8 @@ struct Batches {
     /// Bytes that went to the bridge since the start, and those of them that it has worked off.
     sent: u64,
     worked_off: u64,
+    /// What was sent when the bridge was last told to forget a session.
+    forgotten: u64,
 }
 
 /// What the reader of a socket does next.

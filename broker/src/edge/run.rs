@@ -387,6 +387,7 @@ impl Edge {
                 edges: vec![BytesMut::new(); edges],
                 sent: 0,
                 worked_off: 0,
+                forgotten: 0,
             },
             spine,
             read_buffer: BytesMut::with_capacity(shared.settings.read_buffer),
