@@ -282,7 +282,7 @@ impl Bridge {
             }
             ToBridge::Settled { loan } => queue::settle(tx, loan),
             ToBridge::Close { at, device, how, expiry } => {
-                drop(self.inboxes.detach(&device));
+                self.inboxes.detach(&device);
                 self.queues.close(tx, &device, expiry);
                 self.people.disconnected(&device, at, how, tx.now);
             }

@@ -128,7 +128,7 @@ impl Inboxes {
         tx.next_number(&cursor)
     }
 
-    /// A device reads no longer.
+    /// A device reads no longer. Gives back what it was.
     pub fn detach(&mut self, device: &Device) -> Option<Reader> {
         let readers = self.readers.get_mut(&device.user)?;
         let at = readers.iter().position(|reader| reader.client == device.client);

@@ -737,6 +737,8 @@ mod tests {
             queues.subscribe(tx, &device.client, &[(share.text(), options)], None);
         });
         assert_eq!((asked_again(&mut queues, once), loans(), queued(&store, "phone")), (None, 0, 1));
+        batch(&store, |tx| queues.end(tx, &store, &device.client, &[], 0).unwrap());
+        assert_eq!((loans(), queued(&store, "phone")), (0, 0), "what a session leaves is not written again");
     }
 
     fn news(topic: &str) -> Message {

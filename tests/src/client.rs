@@ -187,6 +187,13 @@ impl Client {
         message
     }
 
+    /// These messages come next, in this order; each is acknowledged.
+    pub fn receives_all(&mut self, messages: &[Publish]) {
+        let received: Vec<String> = messages.iter().map(|_| self.receives().text()).collect();
+        let expected: Vec<String> = messages.iter().map(Publish::text).collect();
+        assert_eq!(received, expected, "{:?}", self.version);
+    }
+
     /// The next message on this topic, acknowledged; those on other topics wait.
     pub fn receives_on(&mut self, topic: &str) -> Publish {
         let message = self.receives_on_without_ack(topic);

@@ -222,12 +222,6 @@ impl Edge {
         }
     }
 
-    /// Whether the bridge queues the message because of this subscription.
-    pub(super) fn is_queued(&self, subscriber: &Subscriber, slot: u32, message: &Message) -> bool {
-        let owed = subscriber.durable && message.qos.min(subscriber.qos) != QoS::AtMostOnce;
-        owed && !self.is_own(subscriber, slot, message)
-    }
-
     fn is_own(&self, subscriber: &Subscriber, slot: u32, message: &Message) -> bool {
         let session = self.slots.get(slot as usize).map(|slot| &slot.session);
         subscriber.no_local && session.is_some_and(|session| *message.publisher == *session.device.client)

@@ -79,10 +79,12 @@ impl Edge {
         let Some(group) = self.groups.get_mut(&search.share) else { return false };
         group.next = group.next.wrapping_add(1);
         let (slot, subscriber) = group.members[group.next % group.members.len()];
-        if self.is_queued(&subscriber, slot, message) || !self.wants(&subscriber, slot, message) {
+        let qos = subscriber.qos.min(message.qos);
+        // For a kept session the bridge queues it.
+        let queued = subscriber.durable && qos != QoS::AtMostOnce;
+        if queued || !self.wants(&subscriber, slot, message) {
             return false;
         }
-        let qos = subscriber.qos.min(message.qos);
         let retain = subscriber.retain_as_published && message.retain;
         let to = Delivery { qos, retain, ids: subscriber.id.as_slice(), search: Some(search) };
         let delivered = matches!(self.try_deliver(slot, fan, to), Delivered::Sent | Delivered::Waits);

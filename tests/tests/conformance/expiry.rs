@@ -147,11 +147,14 @@ fn an_expiry_of_zero_is_an_expiry() {
         "b persists
           b subscribes <%/t> 01
           b gone
+          c persists
+          c subscribes <%/t> 00
           a connects
           a > 32 ~ <%/t> 0001 {02 00000000} 'x' ; 32 ~ <%/t> 0002 {} 'y'
           a < 40 02 0001
           a < 40 02 0002
           b resumes
-          b < 32 ~ <%/t> $p {} 'y'",
+          b < 32 ~ <%/t> $p {} 'y'
+          c < 30 ~ <%/t> {} 'y'",
     );
 }

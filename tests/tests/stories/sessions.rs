@@ -37,8 +37,9 @@ fn messages_wait_for_a_persistent_session_over_restart_and_kill_9() {
 #[test]
 fn a_session_that_a_clean_connection_forgot_is_not_there_after_kill_9_either() {
     let mut hub = Hub::start();
-    for version in VERSIONS {
-        for round in 0..2 {
+    // 3.1 does not say whether there was one.
+    for version in [Version::V311, Version::V5] {
+        for round in 0..3 {
             let id = format!("phone{version:?}{round}");
             let kept = || Connect::new(version, &id).persistent();
             hub.client(kept()).subscribe("room/1", 1);
